@@ -1,0 +1,65 @@
+/* The one thread pool of the process: micro-batches of one query or of many.
+ *
+ * Work is handed over in groups. A group belongs to its caller, who may wait for it, with or without a time limit.
+ * Tasks are taken in the order they were added. A task never blocks on another task. Threads that compute are created
+ * here and nowhere else; BLAS and OpenMP are held to one thread each (see on_start).
+ *
+ *     wr_group group;
+ *     wr_group_init(&group, pool);
+ *     wr_group_add(&group, score_batch, &job[0]);
+ *     wr_group_add(&group, score_batch, &job[1]);
+ *     if (!wr_group_wait(&group, deadline_ns)) ...   // something still runs: do not touch its memory yet
+ *     wr_group_wait(&group, WR_NO_DEADLINE);
+ *     wr_group_release(&group);
+ */
+#ifndef WR_DATA_POOL_H
+#define WR_DATA_POOL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/status.h"
+
+typedef struct wr_pool wr_pool;
+
+/* The number of threads that this process may really use: CPUs in its affinity mask, lowered by the cgroup's CPU quota
+ * (v2 cpu.max, v1 cpu.cfs_quota_us, of every ancestor), rounded up, at least 1. */
+unsigned wr_cpu_count(void);
+
+/* Starts `threads` workers (0 = wr_cpu_count()). on_start, when not NULL, runs once in each worker before its first
+ * task: the place where a library with thread-local settings is told to use one thread. */
+wr_status wr_pool_open(wr_pool **pool, unsigned threads, void (*on_start)(void), wr_err *err);
+
+/* Runs what was added, then joins. No group may be added to meanwhile. NULL is fine. */
+void wr_pool_close(wr_pool *pool);
+
+unsigned wr_pool_threads(const wr_pool *pool); /* 1 for NULL */
+
+/* Index of the calling worker, 0 <= i < threads; -1 on a thread that is not the pool's. */
+int wr_pool_worker(void);
+
+typedef void (*wr_task_fn)(void *arg);
+
+typedef struct wr_group {
+    wr_pool *pool;
+    size_t pending;      /* added and not finished; guarded by the pool's lock */
+    pthread_cond_t idle; /* CLOCK_MONOTONIC; signalled when pending falls to 0 */
+} wr_group;
+
+void wr_group_init(wr_group *group, wr_pool *pool);
+void wr_group_release(wr_group *group); /* nothing may be pending */
+
+/* Queues one task. With group->pool == NULL the task runs at once in the caller. WR_ENOMEM leaves nothing queued. */
+wr_status wr_group_add(wr_group *group, wr_task_fn fn, void *arg);
+
+/* Waits until nothing is pending or the monotonic time until_ns has come (WR_NO_DEADLINE = forever). True when idle.
+ * The caller executes no task, so it returns in time whatever the workers do. */
+bool wr_group_wait(wr_group *group, uint64_t until_ns);
+
+/* Calls fn(arg, i) for every 0 <= i < n on the workers and on the caller, and returns when all are done. Which thread
+ * takes which i is not fixed: results must not depend on it. May be called from inside a task. pool may be NULL. */
+void wr_pool_for(wr_pool *pool, size_t n, void (*fn)(void *arg, size_t i), void *arg);
+
+#endif
