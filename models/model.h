@@ -1,0 +1,93 @@
+/* Opens a Hugging Face directory and says what it can do: an encoder, its tokenizer and what stands on top of it.
+ *
+ * A model is constant after opening and shared by all threads; what a call writes lives in the caller's arena.
+ * Supported: BERT and DistilBERT (model_type bert, distilbert) as
+ *   embedder   pooled by CLS or mean (or max), with or without L2 normalisation (modules.json, 1_Pooling/config.json;
+ *              without these files: CLS and no normalisation for raw checkpoints such as TAS-B, unless told otherwise)
+ *   cross      sequence classification: BERT pooler + tanh + classifier, DistilBERT pre_classifier + ReLU + classifier,
+ *              Margin-MSE's `_classification_layer` on the CLS state (papers: arXiv 2010.02666)
+ */
+#ifndef WR_MODELS_MODEL_H
+#define WR_MODELS_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/arena.h"
+#include "data/budget.h"
+#include "data/hash.h"
+#include "data/status.h"
+#include "models/tokenizer.h"
+
+typedef enum wr_model_kind { WR_MODEL_EMBED, WR_MODEL_CROSS } wr_model_kind;
+typedef enum wr_pooling { WR_POOL_AUTO, WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX } wr_pooling;
+
+/* What the caller wants instead of what the files say. Zero everything for defaults. */
+typedef struct wr_model_options {
+    wr_pooling pooling;
+    size_t max_doc_tokens;   /* 0 = sentence_bert_config.json, else the model's positions; specials included */
+    size_t max_query_tokens; /* 0 = as max_doc_tokens                                                          */
+    const char *precision;   /* NULL or "fp32" (others: WR_EUNSUPPORTED)                                       */
+} wr_model_options;
+
+typedef struct wr_model wr_model;
+
+/* What a model is; constant, borrowed from it. */
+typedef struct wr_model_info {
+    const char *path;           /* absolute                                                            */
+    const char *name;           /* last component of path                                              */
+    const char *model_type;     /* "bert", "distilbert"                                                */
+    const char *architecture;   /* architectures[0] of config.json, "" when absent                     */
+    wr_model_kind kind;
+    size_t layers, dim, heads, ffn, vocab, positions;
+    size_t nlabels;             /* cross: outputs of the classifier; else 0                            */
+    wr_pooling pooling;         /* embed                                                               */
+    bool normalize;             /* embed: L2                                                           */
+    size_t max_doc_tokens, max_query_tokens;
+    size_t parameters;          /* elements of the tensors in use                                      */
+    char sha256[WR_SHA256_HEX]; /* over config.json, the tokenizer's file, weights and pooling config  */
+} wr_model_info;
+
+/* MODEL is a directory, or a name looked up in WEIR_MODELS, PREFIX/share/weir/models and the build tree
+ * (build/models beside the program's own folder), never in the current directory unless it contains a '/'. */
+wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err);
+void wr_model_close(wr_model *model);
+
+const wr_model_info *wr_model_info_get(const wr_model *model);
+const wr_tokenizer *wr_model_tokenizer(const wr_model *model);
+
+/* A packed batch: sequences one behind the other, no padding.
+ *   cu[0] = 0 <= cu[1] <= ... <= cu[nseq] = number of tokens; every sequence has 1..positions tokens. */
+typedef struct wr_batch {
+    const uint32_t *id;  /* [cu[nseq]] token ids with specials, each < vocab      */
+    const uint8_t *type; /* [cu[nseq]] token types, NULL = all 0                  */
+    const uint32_t *cu;  /* [nseq + 1]                                            */
+    size_t nseq;
+} wr_batch;
+
+/* Pooled vectors, out[nseq * dim]. The same bits for a sequence whatever else is in the batch.
+ * budget may be NULL; it is checked between layers: WR_STOPPED leaves out undefined.
+ * arena is rolled back before returning. WR_EARG when the model is no embedder or a length or id is out of range. */
+wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                         float *out);
+
+/* Raw logits, out[nseq * nlabels]; otherwise as above. A relevance score is the only label, or with two labels
+ * logit 1 - logit 0 (the caller's business: wr_model_relevance). */
+wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                         float *out);
+
+/* One relevance score of nlabels logits: 1 label: it; 2 labels: l[1] - l[0]; more: WR_EUNSUPPORTED at open. */
+float wr_model_relevance(const wr_model *model, const float *logits);
+
+/* Upper bound of the arena bytes that a batch of ntok tokens needs, the outputs not counted. */
+size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest);
+
+/* How long a batch took, learnt from what ran: predicted nanoseconds for ntok tokens on one thread (0 = unknown yet).
+ * Updated by every embed and score call that ran to its end; atomic. For planning, never for results. */
+uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok);
+
+/* What every thread that runs a model must do once: hold BLAS to one thread. Idempotent, cheap. */
+void wr_model_thread_init(void);
+
+#endif

@@ -1,0 +1,56 @@
+/* Text -> token ids, from tokenizer.json or vocab.txt. WordPiece today (BERT, DistilBERT, MiniLM and their kin).
+ *
+ * Exactly Hugging Face's `tokenizers`: added tokens are split out first, then BertNormalizer, BertPreTokenizer,
+ * WordPiece (greedy longest match), then the special tokens of the post-processor. A truncation or padding stored in
+ * tokenizer.json is ignored: lengths are the model's business. Invalid UTF-8 becomes U+FFFD (and is dropped by
+ * clean_text), as Python's errors="replace" would give it.
+ *
+ *     wr_tokens toks;
+ *     wr_tokenizer_encode(tok, text, n, arena, SIZE_MAX, &toks);   // without [CLS] and [SEP]
+ */
+#ifndef WR_MODELS_TOKENIZER_H
+#define WR_MODELS_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/arena.h"
+#include "data/status.h"
+
+typedef struct wr_tokenizer wr_tokenizer; /* constant after open; shared by all threads */
+
+/* Ids of one text. Borrowed from the arena that was given. */
+typedef struct wr_tokens {
+    uint32_t *id; /* [n] */
+    size_t n;
+    bool cut; /* the text had more than max tokens */
+} wr_tokens;
+
+/* dir holds tokenizer.json, or vocab.txt (+ tokenizer_config.json with do_lower_case, strip_accents,
+ * tokenize_chinese_chars; + special_tokens_map.json). WR_EUNSUPPORTED names a component that we do not implement. */
+wr_status wr_tokenizer_open(wr_tokenizer **tok, const char *dir, wr_err *err);
+void wr_tokenizer_close(wr_tokenizer *tok);
+
+/* The ids of text[0..n) without special tokens added, at most max of them (the first max). Words beyond are not even
+ * looked at, so a huge document costs no more than its head. WR_ENOMEM when the arena is exhausted. */
+wr_status wr_tokenizer_encode(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
+                              wr_tokens *out);
+
+/* [CLS] a [SEP]: at most max ids in all (max >= 2), a cut on the right. */
+wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
+                              wr_tokens *out);
+
+/* [CLS] a [SEP] b [SEP] from ids without specials, written to id[] and type[] (0 for the first part with its [SEP],
+ * 1 for the second), at most max in all by "longest first" truncation (one token at a time off the longer part, the
+ * second on a tie, as Hugging Face does it). Returns the number written; *cut tells whether any was dropped.
+ * id and type have room for min(na + nb + 3, max). */
+size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
+                         uint8_t *type, bool *cut);
+
+size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok);                 /* ids are < this, added tokens included  */
+const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id);    /* NULL when there is none; borrowed      */
+int64_t wr_tokenizer_id(const wr_tokenizer *tok, const char *token);     /* -1 when there is none                  */
+bool wr_tokenizer_is_special(const wr_tokenizer *tok, uint32_t id);
+
+#endif
