@@ -1,0 +1,46 @@
+/* corpus -> tokenizer -> encoder -> the stores -> manifest, last and by rename.
+ *
+ * Memory is bounded: documents stream through, postings are merged externally, vectors go to their file as they come.
+ * The bytes of a generation depend on the corpus and the options alone, not on the number of threads.
+ * Whatever kills the process: the folder opens as before, and the next build removes what was left behind.
+ */
+#ifndef WR_INDEXER_BUILD_H
+#define WR_INDEXER_BUILD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/corpus.h"
+#include "data/pool.h"
+#include "data/status.h"
+#include "indexer/sparse.h"
+#include "models/model.h"
+
+typedef struct wr_build_options {
+    const char *corpus;
+    wr_corpus_format format;
+    const char *out;
+    const char *analyzer;  /* NULL = "english" */
+    wr_bm25_params bm25;
+    const wr_model *dense; /* NULL = no dense index */
+    const char *factory;   /* NULL = wr_dense_default_factory() */
+    bool fast_build;
+    wr_pool *pool;
+    /* Called now and then on the building thread: documents so far, corpus bytes read and in all (0 = unknown). */
+    void (*progress)(void *arg, const char *phase, uint64_t docs, uint64_t read, uint64_t total);
+    void *arg;
+} wr_build_options;
+
+typedef struct wr_build_report {
+    uint64_t documents, documents_cut; /* cut: longer than the dense model's limit */
+    char generation[32];
+    double seconds_read, seconds_dense, seconds_postings, seconds_graph;
+} wr_build_report;
+
+/* An empty corpus is WR_EFORMAT. Older generations are kept until the new one is published; then all but the newest
+ * previous one are removed (a server may still have it open: its maps stay valid). One builder at a time per folder
+ * (flock on DIR/lock; WR_EFULL when another one is at work). */
+wr_status wr_build(const wr_build_options *options, wr_build_report *report, wr_err *err);
+
+#endif

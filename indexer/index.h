@@ -1,0 +1,76 @@
+/* Opens a generation: manifest, checks, the stores as one wr_index.
+ *
+ * DIR/
+ *   manifest.json      what is current; published last, by rename (format below)
+ *   gen-000001/        one immutable generation
+ *     docs.mdb         documents (docstore.h)
+ *     passages.bin     passage -> document map (checked file "WRPASSAG": u32 document[npassages])
+ *     bm25.bin         impact postings (sparse.h)
+ *     vectors.bin      dense vectors (dense.h), absent without dense
+ *     dense.faiss      the FAISS index, absent for "Flat" and without dense
+ *
+ * manifest.json (keys sorted, two spaces, LF at the end):
+ *   "format": 1, "weir": "0.1.0", "generation": "gen-000001", "created": "2026-11-24T12:00:00Z" (the only field that
+ *   differs between two builds of the same input), "corpus": {"sha256","documents","format"},
+ *   "analyzer": "english", "bm25": {"k1","b"}, "default_pipeline": "...",
+ *   "dense": {"model": {"path","sha256","name"}, "dim","pooling","normalize","max_doc_tokens","max_query_tokens",
+ *             "factory","fast_build","documents_cut"} or null,
+ *   "segments": [{"base": 0, "passages": N, "documents": N,
+ *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}]
+ *
+ * Opening verifies the manifest, every file's length, our headers, and all blocks of what a library parses
+ * (docs.mdb, dense.faiss); wr_index_fsck() verifies every byte.
+ */
+#ifndef WR_INDEXER_INDEX_H
+#define WR_INDEXER_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/status.h"
+#include "indexer/dense.h"
+#include "indexer/docstore.h"
+#include "indexer/sparse.h"
+
+typedef struct wr_index wr_index;
+
+typedef struct wr_index_info {
+    const char *dir, *name;   /* name: last component of dir */
+    const char *generation;   /* "gen-000001"                */
+    const char *created, *version;
+    const char *corpus_sha256, *corpus_format;
+    const char *analyzer;
+    const char *default_pipeline;
+    double k1, b;
+    uint64_t documents, passages;
+    bool has_dense;
+    const char *dense_model_path, *dense_model_sha256, *dense_model_name, *dense_factory, *dense_pooling;
+    size_t dense_dim, dense_max_doc_tokens, dense_max_query_tokens;
+    bool dense_normalize, dense_fast_build;
+    uint64_t documents_cut;
+} wr_index_info;
+
+/* Opens the current generation of dir. WR_ENOTFOUND without a manifest; WR_EFORMAT names the file that is wrong. */
+wr_status wr_index_open(wr_index **index, const char *dir, wr_err *err);
+void wr_index_close(wr_index *index);
+
+const wr_index_info *wr_index_info_get(const wr_index *index); /* borrowed until close */
+uint32_t wr_index_ndocs(const wr_index *index);                /* passages             */
+uint32_t wr_index_document(const wr_index *index, uint32_t passage);
+const wr_docstore *wr_index_docstore(const wr_index *index);
+const wr_sparse *wr_index_bm25(const wr_index *index);
+const wr_dense *wr_index_dense(const wr_index *index); /* NULL without dense */
+
+/* Passages of a document (one today): the range [*first, *first + *n). */
+void wr_index_passages(const wr_index *index, uint32_t document, uint32_t *first, uint32_t *n);
+
+/* Verifies every byte of the current generation; report (may be NULL) is told each file as it passes. WR_EFORMAT names
+ * file and block. */
+wr_status wr_index_fsck(const char *dir, void (*report)(void *arg, const char *file, uint64_t bytes), void *arg,
+                        wr_err *err);
+
+/* The generation that dir's manifest names now, into out[cap]: how a server sees that there is a newer one. */
+wr_status wr_index_current(const char *dir, char *out, size_t cap, wr_err *err);
+
+#endif
