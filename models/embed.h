@@ -1,0 +1,38 @@
+/* Many texts through one model over the pool: tokenised, sorted by length, cut into micro-batches by tokens, the
+ * results in the order of the input. The bits of a result do not depend on the number of threads nor on its neighbours.
+ *
+ * Used by the index builder, `weir encode`, `weir rerank`, the REST routes and the cross-encoder stage.
+ */
+#ifndef WR_MODELS_EMBED_H
+#define WR_MODELS_EMBED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/budget.h"
+#include "data/pool.h"
+#include "data/status.h"
+#include "models/model.h"
+
+/* Tokens in one micro-batch when nobody is waiting: enough rows to keep GEMM near its peak (it is flat from about 256
+ * rows on), few enough that activations stay in the second-level cache. */
+#define WR_MICRO_BATCH_TOKENS 1024
+
+typedef struct wr_text {
+    const char *bytes; /* [n] need not be NUL-terminated */
+    size_t n;
+} wr_text;
+
+/* Vectors of n texts, out[n * dim]; query picks the query's token limit instead of the document's. cut (may be NULL)
+ * [n] tells which were longer than the limit. An empty text is encoded as its special tokens alone.
+ * WR_STOPPED when the budget ran out (out undefined). */
+wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
+                         const wr_budget *budget, float *out, bool *cut);
+
+/* Relevance of n texts to a query, score[n]. done[n] is set for what was scored; with a budget the first texts are
+ * scored first and the rest may be left out (then WR_OK all the same: look at done). Returns when no thread works on
+ * it any more. */
+wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
+                         const wr_budget *budget, float *score, bool *done, bool *cut);
+
+#endif

@@ -1,0 +1,66 @@
+/* A pipeline in one line of text, and what it means: first stage, fusion, rerank stages, left to right.
+ *
+ *     bm25:100                                   one retriever, a list of 100
+ *     rrf(2*bm25,dense:500):200 > cross:50       two lists fused, the best 50 reranked
+ *     lin(0.4*bm25,0.6*dense):100                min-max normalised scores added
+ *     ... > cross@0.7[model=tiny]:100 > cross:20 0.7 of the stage's score, 0.3 of the one before
+ *
+ * Grammar (white space allowed between tokens):
+ *     pipeline  = first { ">" rerank }
+ *     first     = retriever | ("rrf" | "lin") "(" item { "," item } ")" [ ":" N ]
+ *     item      = [ weight "*" ] retriever
+ *     retriever = ("bm25" | "sparse" | "dense") [ options ] [ ":" N ]
+ *     rerank    = ("cross" | "list") [ "@" weight ] [ options ] [ ":" N ]
+ *     options   = "[" key "=" value { "," key "=" value } "]"
+ * N is 1..WR_MAX_K; without it a retriever or a fusion gives 100, a list inside a fusion has the fusion's depth, a
+ * rerank stage takes 20 documents (list) or 50 (cross).
+ */
+#ifndef WR_RANKER_PIPELINE_H
+#define WR_RANKER_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/status.h"
+
+typedef enum wr_stage_kind { WR_BM25, WR_SPARSE, WR_DENSE, WR_RRF, WR_LIN, WR_CROSS, WR_LIST } wr_stage_kind;
+
+#define WR_MAX_LISTS 8    /* lists in one fusion: three kinds of index, some with two settings */
+#define WR_MAX_RERANK 4   /* rerank stages: the deepest published cascades have three          */
+#define WR_MAX_PIPELINE 1024 /* characters */
+
+typedef struct wr_stage {
+    wr_stage_kind kind;
+    size_t depth;   /* length of the list, or how many of the best are reranked */
+    double weight;  /* in a fusion; for a rerank stage the share of its own score, 1 = its score alone */
+    char model[64]; /* cross[model=...]; "" = the first one loaded */
+    size_t ef, nprobe; /* dense[ef=..,nprobe=..]; 0 = default */
+    char name[16];  /* how replies call it: "bm25", "rrf", "cross", a second one "cross_2" */
+} wr_stage;
+
+typedef struct wr_pipeline {
+    wr_stage list[WR_MAX_LISTS]; /* [nlists] retrievers */
+    size_t nlists;
+    bool fused;    /* else nlists == 1 and fuse is unused */
+    wr_stage fuse; /* WR_RRF or WR_LIN */
+    wr_stage rerank[WR_MAX_RERANK]; /* [nrerank] */
+    size_t nrerank;
+} wr_pipeline;
+
+/* What the names "default", "hybrid" and "full" stand for and what may be named at all. */
+typedef struct wr_pipeline_scope {
+    const char *default_pipeline; /* from the manifest */
+    bool has_bm25, has_dense, has_sparse;
+    const char *const *cross; /* [ncross] names of the loaded cross-encoders */
+    size_t ncross;
+} wr_pipeline_scope;
+
+/* Parses text; WR_EARG says at which character what was expected, or which index or model is not there. */
+wr_status wr_pipeline_parse(wr_pipeline *pipeline, const char *text, const wr_pipeline_scope *scope, wr_err *err);
+
+/* Writes the canonical form (aliases and defaults spelled out) into out[cap]. */
+void wr_pipeline_print(const wr_pipeline *pipeline, char *out, size_t cap);
+
+const char *wr_stage_kind_name(wr_stage_kind kind);
+
+#endif
