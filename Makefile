@@ -1,69 +1,198 @@
-# weir: one Makefile, no recursion. `make help` prints every target.
+# weir: one Makefile for the whole house. `make help` prints every target.
+#
+#   MODE=release|debug|asan|tsan   what kind of build; each has its objects in build/$(MODE)
+#   FAISS_PREFIX=DIR               another FAISS with its C API than the one tools/setup builds
+#   PREFIX=DIR, DESTDIR=DIR        where `make install` puts things
+#   V=1                            shows the commands
+#   WERROR=                        warnings of a newer compiler do not stop the build
 MODE ?= release
 B := build/$(MODE)
-FAISS_PREFIX ?= build/deps/faiss
 PREFIX ?= /usr/local
+FAISS_PREFIX ?= build/deps/faiss
+WERROR ?= -Werror
+COLLECTIONS ?= data/sample
+FUZZ_SECONDS ?= 20
+MINILM := build/models/all-MiniLM-L6-v2
 
 CC ?= cc
-WARN := -Wall -Wextra -Wshadow -Werror
+WARN := -Wall -Wextra -Wshadow $(WERROR)
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O0 -g3
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -fsanitize=thread
+CFLAGS_lint := -O1
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+               -fno-omit-frame-pointer
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 
-CPPFLAGS := -I. -isystem $(FAISS_PREFIX)/include -D_GNU_SOURCE -DWR_PREFIX='"$(PREFIX)"' -MMD -MP
+CPPFLAGS := -I. -isystem $(FAISS_PREFIX)/include -D_GNU_SOURCE -MMD -MP
 BASE_CFLAGS := -std=c17 $(WARN) $(CFLAGS_$(MODE)) -pthread
-# The program finds FAISS beside itself in the build tree and in PREFIX/lib/weir once installed.
-RPATH := -Wl,-rpath,'$$ORIGIN/../deps/faiss/lib:$$ORIGIN/../../deps/faiss/lib:$$ORIGIN/../lib/weir:$(abspath $(FAISS_PREFIX))/lib'
+# The program finds FAISS beside itself in the build tree, and in PREFIX/lib/weir once installed.
+RPATH := -Wl,-rpath,'$$ORIGIN/../deps/faiss/lib:$$ORIGIN/../../deps/faiss/lib:$$ORIGIN/../lib/weir'
 LDLIBS := -L$(FAISS_PREFIX)/lib -lfaiss_c -lfaiss -lmicrohttpd -llmdb -lopenblas -ljansson -lutf8proc -lpcre2-8 \
           -lstemmer -lcurl -lz -lxxhash -lcrypto -lgomp -lm
+
+# What tools/setup leaves behind, by the FAISS that is asked for.
+READY := build/deps/.ready
+ifneq ($(FAISS_PREFIX),build/deps/faiss)
+READY := build/deps/.ready-elsewhere
+RPATH := $(RPATH),-rpath,$(abspath $(FAISS_PREFIX))/lib
+endif
 
 ROOMS := data models indexer ranker server tools
 LIB_SRC := $(filter-out tools/weir.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libweir.a
-TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
-STRESS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/stress_*.c))
+TEST_SRC := $(wildcard tests/*.c)
+TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/testlib*.c))
+programs = $(patsubst %.c,$(B)/%,$(wildcard tests/$(1)_*.c))
+TESTS := $(call programs,test)
+STRESS := $(call programs,stress)
+FUZZERS := $(call programs,fuzz)
+BENCHES := $(call programs,bench)
+ALL_OBJ := $(LIB_OBJ) $(B)/tools/weir.o $(TEST_SRC:%.c=$(B)/%.o)
+SCRIPTS := tools/setup tools/layers tools/demo tools/eval-collection $(wildcard tests/run tests/api/run .ci/run)
+OWN := $(wildcard $(addsuffix /*.[ch],$(ROOMS) tests tools/peers))
+
+Q := $(if $(V),,@)
+SAY := @$(if $(V),:,echo)
 
 .DEFAULT_GOAL := all
-.PHONY: help all setup test asan tsan fuzz bench eval lint format layers install demo clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: help all setup test check asan tsan stress fuzz fuzzers bench eval demo lint objects scripts format layers \
+        install clean FORCE
 
 help: ## prints this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@sed -nE 's/^([a-z%-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-all: $(B)/weir ## builds the program
+all: $(B)/weir ## builds the program, build/release/weir
 
-$(B)/weir: $(B)/tools/weir.o $(LIB)
-	$(CC) $(BASE_CFLAGS) $(LDFLAGS_$(MODE)) -o $@ $^ $(RPATH) $(LDLIBS)
+setup: ## installs what is missing on this machine and builds FAISS (tools/setup)
+	tools/setup
+	@touch $(READY)
 
-$(LIB): $(LIB_OBJ)
-	@rm -f $@
-	@ar rcs $@ $^
+$(READY): tools/setup
+	tools/setup
+	@touch $@
+
+$(MINILM)/model.safetensors:
+	tools/setup --minilm
+
+# ---- objects and programs
+
+# A changed compiler, flag or FAISS compiles everything again; a changed PREFIX only the files that name it.
+$(B)/.flags: WORDS = $(CC) $(CPPFLAGS) $(BASE_CFLAGS) $(LDFLAGS_$(MODE)) $(LDLIBS)
+$(B)/.prefix: WORDS = $(PREFIX)
+$(B)/.flags $(B)/.prefix: FORCE
+	@mkdir -p $(@D)
+	@echo "$(WORDS)" | cmp -s - $@ || echo "$(WORDS)" >$@
+
+PREFIX_OBJ := $(patsubst %.c,$(B)/%.o,$(shell grep -l WR_PREFIX /dev/null $(LIB_SRC) tools/weir.c 2>/dev/null))
+$(PREFIX_OBJ): CPPFLAGS += -DWR_PREFIX='"$(PREFIX)"'
+$(PREFIX_OBJ): $(B)/.prefix
 
 # Instruction sets beyond the baseline live in one file each; nothing else may use them.
 $(B)/models/kernels_avx2.o: ISA := -mavx2 -mfma -mf16c
 $(B)/models/kernels_avx512.o: ISA := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq
 
-$(B)/tests/%.o: tests/%.c
+# Criterion's macros trip -Wconversion, so tests are compiled without it.
+CONVERSION := -Wconversion
+$(B)/tests/%.o: CONVERSION :=
+$(ALL_OBJ): $(B)/%.o: %.c $(B)/.flags | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -c -o $@ $<
+	$(SAY) "CC   $@"
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) $(CONVERSION) $(ISA) -c -o $@ $<
 
-$(B)/%.o: %.c
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+LINK = $(Q)$(CC) $(BASE_CFLAGS) $(LDFLAGS_$(MODE)) -o $@ $(filter %.o %.a,$^) $(RPATH)
+
+$(B)/weir: $(B)/tools/weir.o $(LIB)
+	$(SAY) "LINK $@"
+	$(LINK) $(LDLIBS)
+
+$(TESTS): %: %.o $(TESTLIB) $(LIB)
+	$(SAY) "LINK $@"
+	$(LINK) -lcriterion $(LDLIBS)
+
+# The others are plain programs: stress_* and bench_* with a main(), fuzz_* with LLVMFuzzerTestOneInput().
+$(STRESS) $(BENCHES) $(FUZZERS): %: %.o $(LIB)
+	$(SAY) "LINK $@"
+	$(LINK) $(LDLIBS)
+
+$(B)/faiss-bench: tools/peers/faiss_bench.c | $(READY)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -Wconversion $(ISA) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -Wconversion -o $@ $< $(RPATH) $(LDLIBS)
 
-$(B)/tests/test_%: $(B)/tests/test_%.o $(B)/tests/testlib.o $(LIB)
-	$(CC) $(BASE_CFLAGS) $(LDFLAGS_$(MODE)) -o $@ $^ $(RPATH) -lcriterion $(LDLIBS)
+# ---- checks
 
-$(B)/tests/stress_%: $(B)/tests/stress_%.o $(LIB)
-	$(CC) $(BASE_CFLAGS) $(LDFLAGS_$(MODE)) -o $@ $^ $(RPATH) $(LDLIBS)
+test: $(READY) ## sets up, builds, runs every test; ends with "N passed, N failed, N skipped"
+	@$(MAKE) --no-print-directory layers check
+
+check: $(MINILM)/model.safetensors $(B)/weir $(TESTS)
+	@WEIR=$(B)/weir tests/run test $(B)/log $(TESTS)
 
 test-%: $(B)/tests/test_% ## builds and runs one module's tests (make test-topk)
 	$<
 
-clean: ## removes objects and programs (keeps build/deps and build/models)
-	rm -rf build/release build/debug build/asan build/tsan build/fuzz
+asan: ## the same tests under AddressSanitizer and UBSan; leaks count
+	@$(MAKE) --no-print-directory MODE=asan check
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+tsan: ## the stress programs under ThreadSanitizer
+	@$(MAKE) --no-print-directory MODE=tsan stress
+
+stress: $(STRESS)
+	@tests/run stress $(B)/log $(STRESS)
+
+fuzz: ## each fuzzer for FUZZ_SECONDS (20), with clang
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang fuzzers
+
+fuzzers: $(FUZZERS)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run fuzz $(B)/log $(FUZZERS)
+
+bench: $(BENCHES) ## runs the bench programs, tests/bench_*.c
+	@for program in $(BENCHES); do echo "== $$program"; $$program || exit 1; done
+
+eval: $(B)/weir $(MINILM)/model.safetensors ## quality of the usual pipelines on COLLECTIONS (data/sample)
+	@for folder in $(COLLECTIONS); do tools/eval-collection $(B)/weir $(MINILM) $$folder || exit 1; done
+
+demo: $(B)/weir $(MINILM)/model.safetensors ## sets up, builds, indexes data/sample, serves it and searches it
+	@tools/demo $(B)/weir $(MINILM) data/sample
+
+lint: ## layers, scripts, and every file compiled by gcc and clang without a warning
+	@$(MAKE) --no-print-directory layers scripts
+	@$(MAKE) --no-print-directory MODE=lint objects
+	@$(MAKE) --no-print-directory MODE=lint CC=clang B=build/lint-clang objects
+
+objects: $(ALL_OBJ)
+
+# shellcheck is asked where it is installed (tools/setup --dev)
+scripts:
+	@for script in $(SCRIPTS); do \
+	    sh -n $$script || exit 1; \
+	    ! command -v shellcheck >/dev/null || shellcheck -S warning $$script || exit 1; \
+	done
+
+format: ## clang-format on every C file
+	clang-format -i $(OWN)
+
+layers: ## fails when an include points up the house
+	@tools/layers
+
+install: $(B)/weir ## installs program, FAISS and models into PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/weir $(DESTDIR)$(PREFIX)/share/weir/models
+	install -m 755 $(B)/weir $(DESTDIR)$(PREFIX)/bin/weir
+	install -m 644 $(FAISS_PREFIX)/lib/libfaiss.so $(FAISS_PREFIX)/lib/libfaiss_c.so $(DESTDIR)$(PREFIX)/lib/weir/
+	for model in build/models/*/ models/weir-*/; do \
+	    [ ! -f "$$model/config.json" ] || cp -R "$${model%/}" $(DESTDIR)$(PREFIX)/share/weir/models/; \
+	done
+
+clean: ## removes what was built (but not build/deps and build/models)
+	rm -rf $(addprefix build/,release debug asan tsan fuzz lint lint-clang demo eval)
+
+-include $(ALL_OBJ:.o=.d)
