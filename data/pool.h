@@ -28,6 +28,10 @@ typedef struct wr_pool wr_pool;
  * (v2 cpu.max, v1 cpu.cfs_quota_us, of every ancestor), rounded up, at least 1. */
 unsigned wr_cpu_count(void);
 
+/* The CPU time per time that the cgroups of this process allow, INFINITY without a quota. root is put before every path
+ * that is read ("" in production; tests give a folder with proc/self/cgroup, proc/self/mountinfo and the mounts). */
+double wr_cpu_quota(const char *root);
+
 /* Starts `threads` workers (0 = wr_cpu_count()). on_start, when not NULL, runs once in each worker before its first
  * task: the place where a library with thread-local settings is told to use one thread. */
 wr_status wr_pool_open(wr_pool **pool, unsigned threads, void (*on_start)(void), wr_err *err);
@@ -58,8 +62,9 @@ wr_status wr_group_add(wr_group *group, wr_task_fn fn, void *arg);
  * The caller executes no task, so it returns in time whatever the workers do. */
 bool wr_group_wait(wr_group *group, uint64_t until_ns);
 
-/* Calls fn(arg, i) for every 0 <= i < n on the workers and on the caller, and returns when all are done. Which thread
- * takes which i is not fixed: results must not depend on it. May be called from inside a task. pool may be NULL. */
+/* Calls fn(arg, i) for every 0 <= i < n and returns when all are done. At most wr_pool_threads() threads take part, the
+ * caller is one of them (wr_pool_worker() is -1 there unless it is a worker itself). Which thread takes which i is not
+ * fixed: results must not depend on it. May be called from inside a task. pool may be NULL. */
 void wr_pool_for(wr_pool *pool, size_t n, void (*fn)(void *arg, size_t i), void *arg);
 
 #endif

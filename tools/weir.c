@@ -1,0 +1,42 @@
+/* The program: finds the subcommand and runs it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/command.h"
+
+#define WR_VERSION "0.1.0"
+
+/* In the order in which somebody new needs them. */
+static const struct wr_command *const commands[] = {
+    NULL,
+};
+
+static void print_help(FILE *out)
+{
+    fputs("weir: neural search and ranking\n\nUsage: weir <command> [options]\n\nCommands:\n", out);
+    for (size_t i = 0; commands[i]; i++) fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\nweir <command> --help describes one command; weir --version prints the version.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        print_help(stderr);
+        return 2;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!strcmp(name, "--version")) {
+        puts("weir " WR_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; commands[i]; i++)
+        if (!strcmp(name, commands[i]->name)) return commands[i]->run(argc - 1, argv + 1);
+    wr_err err;
+    wr_fail(&err, WR_EARG, "%s: no such command (see weir --help)", name);
+    fprintf(stderr, "weir: %s\n", err.text);
+    return 2;
+}
