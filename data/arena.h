@@ -45,4 +45,8 @@ void wr_arena_rollback(wr_arena *arena, size_t mark);
 /* Forgets everything. Pages beyond keep bytes are given back to the system, so one huge request does not stay. */
 void wr_arena_reset(wr_arena *arena, size_t keep);
 
+/* The calling thread's own arena (1 GiB of address space, given back when the thread ends), for what is temporary inside
+ * one task: mark it, use it, roll it back. NULL when the system refuses. */
+wr_arena *wr_arena_of_thread(void);
+
 #endif

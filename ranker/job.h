@@ -1,0 +1,85 @@
+/* What one request writes, and what the stages share: private to ranker/. The public face is rank.h.
+ *
+ * Memory of a request: the coordinator allocates from scratch->arena alone. A task on the pool uses its thread's own
+ * arena for what is temporary and writes results into arrays that the coordinator allocated before it queued the task,
+ * then publishes them with a release store. Nothing of that is reused before both groups are idle.
+ */
+#ifndef WR_RANKER_JOB_H
+#define WR_RANKER_JOB_H
+
+#include <stdatomic.h>
+
+#include "indexer/analyzer.h"
+#include "ranker/rank.h"
+
+/* What a pool thread needs to read documents; one for each worker. */
+typedef struct wr_worker {
+    wr_docreader *reader;
+} wr_worker;
+
+struct wr_ranker {
+    wr_index *index;
+    wr_loaded *loaded;
+    wr_pool *pool;
+    const wr_model *encoder; /* NULL without dense */
+    wr_worker *worker;       /* [wr_pool_threads(pool)] */
+};
+
+/* A list that a retriever makes. hits is valid for the coordinator once published is true. */
+typedef struct wr_list_job {
+    const wr_stage *stage;
+    uint32_t *docid; /* [stage->depth] filled by the task */
+    float *score;    /* [stage->depth] */
+    wr_hits hits;
+    double ms;
+    wr_status status;
+    atomic_bool published;
+} wr_list_job;
+
+struct wr_scratch {
+    wr_ranker *ranker;
+    wr_arena arena;
+    wr_analyzer *analyzer;
+    wr_docreader *reader;
+    wr_group dense_group, cross_group;
+    wr_budget budget;
+    const wr_request *request; /* valid while the coordinator is inside wr_rank() */
+    wr_pipeline pipeline;
+    wr_list_job list[WR_MAX_LISTS];
+    const uint32_t *exclude; /* [nexclude] passages, ascending */
+    size_t nexclude;
+    /* Copied for the dense task, which may outlive the request. */
+    const char *query; /* [query_len] */
+    size_t query_len;
+    const float *vector; /* [dim], the query's own vector or NULL */
+    double encode_ms;
+    size_t query_tokens, query_tokens_used; /* of the dense encoder; differ when the query was cut */
+};
+
+/* One rerank stage over the n best of a list. */
+typedef struct wr_cross_job {
+    wr_scratch *scratch;
+    const wr_model *model;
+    wr_tokens query;
+    const uint32_t *docid; /* [n] in the order to score */
+    size_t n;
+    size_t step;           /* pairs in one micro-batch */
+    atomic_size_t next;    /* first pair that nobody has claimed */
+    float *score;          /* [n] */
+    atomic_bool *done;     /* [n] score[i] is valid */
+    atomic_size_t cut;     /* pairs longer than the model takes */
+    _Atomic wr_status status;
+} wr_cross_job;
+
+/* Runs the pipeline's retrievers; every scratch->list[i] is published or was left out by the deadline. */
+wr_status wr_retrieve(wr_scratch *scratch, wr_err *err);
+
+/* Scores docid[0..n) with a cross-encoder over the pool until the soft deadline. *job is borrowed from the arena; read
+ * score[i] where done[i]. WR_OK also when the deadline left some out. */
+wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const uint32_t *docid, size_t n,
+                          wr_cross_job **job, wr_err *err);
+
+/* The text that an encoder sees of a document: title, one space, text, trimmed; borrowed from arena or the map. */
+wr_status wr_document_text(const wr_doc *doc, wr_arena *arena, const char **text, size_t *n);
+
+#endif

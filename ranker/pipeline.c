@@ -1,0 +1,312 @@
+#include "ranker/pipeline.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/topk.h"
+
+/* Depths when a pipeline names none: 100 is what published fusions keep, 50 pairs are what a small cross-encoder does
+ * in a second on two cores, 20 passages are one window of a listwise prompt. */
+#define DEFAULT_DEPTH 100
+#define DEFAULT_CROSS 50
+#define DEFAULT_LIST 20
+
+typedef struct parser {
+    const char *text, *at;
+    const wr_pipeline_scope *scope;
+    wr_err *err;
+} parser;
+
+const char *wr_stage_kind_name(wr_stage_kind kind)
+{
+    static const char *const name[] = {"bm25", "sparse", "dense", "rrf", "lin", "cross", "list"};
+    return name[kind];
+}
+
+static wr_status refuse(parser *p, const char *expected)
+{
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": at character %zu: expected %s", p->text,
+                   (size_t)(p->at - p->text) + 1, expected);
+}
+
+static void skip_space(parser *p)
+{
+    while (isspace((unsigned char)*p->at)) p->at++;
+}
+
+static bool take(parser *p, char c)
+{
+    skip_space(p);
+    if (*p->at != c) return false;
+    p->at++;
+    return true;
+}
+
+/* A word of letters, digits, '-', '_', '.' into out[cap]; false when there is none or it does not fit. */
+static bool take_word(parser *p, char *out, size_t cap)
+{
+    skip_space(p);
+    size_t n = 0;
+    while (isalnum((unsigned char)p->at[n]) || (p->at[n] && strchr("-_.", p->at[n]))) n++;
+    if (n == 0 || n >= cap) return false;
+    memcpy(out, p->at, n);
+    out[n] = 0;
+    p->at += n;
+    return true;
+}
+
+static wr_status take_count(parser *p, const char *what, size_t *out)
+{
+    skip_space(p);
+    size_t n = 0;
+    if (!isdigit((unsigned char)*p->at)) return refuse(p, what);
+    while (isdigit((unsigned char)*p->at) && n <= WR_MAX_K) n = n * 10 + (size_t)(*p->at++ - '0');
+    if (n == 0 || n > WR_MAX_K)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s must be 1 to %d", p->text, what, WR_MAX_K);
+    *out = n;
+    return WR_OK;
+}
+
+static wr_status take_weight(parser *p, double *out)
+{
+    skip_space(p);
+    char *end = NULL;
+    if (!isdigit((unsigned char)*p->at) && *p->at != '.') return refuse(p, "a weight");
+    double w = strtod(p->at, &end);
+    /* A weight beyond a million says nothing more and would swallow the other lists in float. */
+    if (end == p->at || !(w >= 0 && w <= 1e6)) return refuse(p, "a weight from 0 to 1e6");
+    p->at = end;
+    *out = w;
+    return WR_OK;
+}
+
+static wr_status option_set(parser *p, wr_stage *stage, const char *key)
+{
+    if (stage->kind == WR_DENSE && !strcmp(key, "ef")) return take_count(p, "ef", &stage->ef);
+    if (stage->kind == WR_DENSE && !strcmp(key, "nprobe")) return take_count(p, "nprobe", &stage->nprobe);
+    if (stage->kind == WR_CROSS && !strcmp(key, "model")) {
+        if (!take_word(p, stage->model, sizeof stage->model)) return refuse(p, "a model's name");
+        return WR_OK;
+    }
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s has no option \"%s\"", p->text,
+                   wr_stage_kind_name(stage->kind), key);
+}
+
+static wr_status take_options(parser *p, wr_stage *stage)
+{
+    if (!take(p, '[')) return WR_OK;
+    do {
+        char key[32];
+        if (!take_word(p, key, sizeof key)) return refuse(p, "an option's name");
+        if (!take(p, '=')) return refuse(p, "'='");
+        wr_status st = option_set(p, stage, key);
+        if (st) return st;
+    } while (take(p, ','));
+    return take(p, ']') ? WR_OK : refuse(p, "']'");
+}
+
+static wr_status take_depth(parser *p, size_t fallback, size_t *out)
+{
+    *out = fallback;
+    return take(p, ':') ? take_count(p, "the number after ':'", out) : WR_OK;
+}
+
+static wr_status check_retriever(parser *p, const wr_stage *stage)
+{
+    const wr_pipeline_scope *s = p->scope;
+    bool there = stage->kind == WR_BM25 ? s->has_bm25 : stage->kind == WR_DENSE ? s->has_dense : s->has_sparse;
+    if (there) return WR_OK;
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": this index holds no %s index", p->text,
+                   stage->kind == WR_SPARSE ? "learned-sparse" : wr_stage_kind_name(stage->kind));
+}
+
+/* fallback: the depth when none is written; 0 = leave 0, the fusion fills it in. */
+static wr_status take_retriever(parser *p, const char *word, size_t fallback, wr_stage *stage)
+{
+    if (!strcmp(word, "bm25")) stage->kind = WR_BM25;
+    else if (!strcmp(word, "dense")) stage->kind = WR_DENSE;
+    else if (!strcmp(word, "sparse")) stage->kind = WR_SPARSE;
+    else return refuse(p, "bm25, sparse, dense, rrf(...), lin(...) or an alias");
+    stage->weight = 1;
+    wr_status st = check_retriever(p, stage);
+    if (!st) st = take_options(p, stage);
+    return st ? st : take_depth(p, fallback, &stage->depth);
+}
+
+static wr_status take_fusion(parser *p, wr_stage_kind kind, wr_pipeline *out)
+{
+    out->fused = true;
+    out->fuse.kind = kind;
+    if (!take(p, '(')) return refuse(p, "'('");
+    do {
+        if (out->nlists == WR_MAX_LISTS) return refuse(p, "at most 8 lists in a fusion");
+        wr_stage *stage = &out->list[out->nlists++];
+        double weight = 1;
+        char word[32];
+        skip_space(p);
+        if (isdigit((unsigned char)*p->at) || *p->at == '.') {
+            wr_status st = take_weight(p, &weight);
+            if (st) return st;
+            if (!take(p, '*')) return refuse(p, "'*' after a weight");
+        }
+        if (!take_word(p, word, sizeof word)) return refuse(p, "bm25, sparse or dense");
+        wr_status st = take_retriever(p, word, 0, stage);
+        if (st) return st;
+        stage->weight = weight;
+    } while (take(p, ','));
+    if (!take(p, ')')) return refuse(p, "',' or ')'");
+    wr_status st = take_depth(p, DEFAULT_DEPTH, &out->fuse.depth);
+    for (size_t i = 0; i < out->nlists; i++)
+        if (out->list[i].depth == 0) out->list[i].depth = out->fuse.depth;
+    return st;
+}
+
+static wr_status take_rerank(parser *p, wr_pipeline *out)
+{
+    if (out->nrerank == WR_MAX_RERANK) return refuse(p, "at most 4 rerank stages");
+    wr_stage *stage = &out->rerank[out->nrerank++];
+    char word[32];
+    if (!take_word(p, word, sizeof word)) return refuse(p, "cross or list");
+    if (!strcmp(word, "cross")) stage->kind = WR_CROSS;
+    else if (!strcmp(word, "list"))
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model is loaded", p->text);
+    else return refuse(p, "cross or list");
+    stage->weight = 1;
+    wr_status st = WR_OK;
+    if (take(p, '@') && !(st = take_weight(p, &stage->weight)) && stage->weight > 1)
+        return refuse(p, "a share from 0 to 1 after '@'");
+    if (!st) st = take_options(p, stage);
+    if (!st) st = take_depth(p, stage->kind == WR_CROSS ? DEFAULT_CROSS : DEFAULT_LIST, &stage->depth);
+    if (st) return st;
+    if (p->scope->ncross == 0)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder is loaded (--cross MODEL loads one)",
+                       p->text);
+    for (size_t i = 0; i < p->scope->ncross; i++)
+        if (!stage->model[0] || !strcmp(stage->model, p->scope->cross[i])) return WR_OK;
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder \"%s\" is loaded", p->text, stage->model);
+}
+
+/* The text that an alias stands for, in buf; NULL when word is none. */
+static const char *alias(const wr_pipeline_scope *scope, const char *word, char *buf, size_t cap)
+{
+    if (!strcmp(word, "default")) return scope->default_pipeline;
+    bool full = !strcmp(word, "full");
+    if (!full && strcmp(word, "hybrid")) return NULL;
+    const char *lists[3];
+    size_t n = 0;
+    if (scope->has_bm25) lists[n++] = "bm25";
+    if (scope->has_sparse) lists[n++] = "sparse";
+    if (scope->has_dense) lists[n++] = "dense";
+    const char *tail = full && scope->ncross ? " > cross:50" : "";
+    if (n == 1) snprintf(buf, cap, "%s:%d%s", lists[0], DEFAULT_DEPTH, tail);
+    else
+        snprintf(buf, cap, "rrf(%s,%s%s%s):%d%s", lists[0], lists[1], n > 2 ? "," : "", n > 2 ? lists[2] : "",
+                 DEFAULT_DEPTH, tail);
+    return buf;
+}
+
+static wr_status parse(parser *p, bool aliases, wr_pipeline *out);
+
+static wr_status parse_alias(parser *p, const char *text, wr_pipeline *out)
+{
+    parser inner = {.text = text, .at = text, .scope = p->scope, .err = p->err};
+    return parse(&inner, false, out);
+}
+
+static wr_status parse(parser *p, bool aliases, wr_pipeline *out)
+{
+    char word[32], buf[64];
+    const char *text;
+    wr_status st;
+    if (!take_word(p, word, sizeof word)) return refuse(p, "bm25, sparse, dense, rrf(...), lin(...) or an alias");
+    if (!strcmp(word, "rrf")) st = take_fusion(p, WR_RRF, out);
+    else if (!strcmp(word, "lin")) st = take_fusion(p, WR_LIN, out);
+    else if (aliases && (text = alias(p->scope, word, buf, sizeof buf))) st = parse_alias(p, text, out);
+    else st = take_retriever(p, word, DEFAULT_DEPTH, &out->list[out->nlists++]);
+    while (!st && take(p, '>')) st = take_rerank(p, out);
+    skip_space(p);
+    if (!st && *p->at) st = refuse(p, "'>' or the end");
+    return st;
+}
+
+/* "cross", then "cross_2", ...: replies need one name for each stage. */
+static void name_stages(wr_stage *const *stage, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        size_t same = 1;
+        for (size_t j = 0; j < i; j++) same += stage[j]->kind == stage[i]->kind;
+        const char *kind = wr_stage_kind_name(stage[i]->kind);
+        if (same == 1) snprintf(stage[i]->name, sizeof stage[i]->name, "%s", kind);
+        else snprintf(stage[i]->name, sizeof stage[i]->name, "%s_%zu", kind, same);
+    }
+}
+
+wr_status wr_pipeline_parse(wr_pipeline *pipeline, const char *text, const wr_pipeline_scope *scope, wr_err *err)
+{
+    wr_stage *all[WR_MAX_LISTS + 1 + WR_MAX_RERANK];
+    size_t n = 0;
+    memset(pipeline, 0, sizeof *pipeline);
+    if (strlen(text) >= WR_MAX_PIPELINE)
+        return wr_fail(err, WR_EARG, "pipeline: longer than %d characters", WR_MAX_PIPELINE - 1);
+    parser p = {.text = text, .at = text, .scope = scope, .err = err};
+    wr_status st = parse(&p, true, pipeline);
+    if (st) return st;
+    for (size_t i = 0; i < pipeline->nlists; i++) all[n++] = &pipeline->list[i];
+    if (pipeline->fused) all[n++] = &pipeline->fuse;
+    for (size_t i = 0; i < pipeline->nrerank; i++) all[n++] = &pipeline->rerank[i];
+    name_stages(all, n);
+    return WR_OK;
+}
+
+/* ---- printing ---- */
+
+typedef struct printer {
+    char *out;
+    size_t cap, n;
+} printer;
+
+__attribute__((format(printf, 2, 3))) static void put(printer *p, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (p->n < p->cap) {
+        int n = vsnprintf(p->out + p->n, p->cap - p->n, fmt, args);
+        p->n += n > 0 ? (size_t)n : 0;
+    }
+    va_end(args);
+}
+
+static void put_stage(printer *p, const wr_stage *s)
+{
+    put(p, "%s", wr_stage_kind_name(s->kind));
+    if (s->kind >= WR_CROSS && s->weight < 1) put(p, "@%g", s->weight);
+    const char *sep = "[";
+    if (s->model[0]) put(p, "%smodel=%s", sep, s->model), sep = ",";
+    if (s->ef) put(p, "%sef=%zu", sep, s->ef), sep = ",";
+    if (s->nprobe) put(p, "%snprobe=%zu", sep, s->nprobe), sep = ",";
+    if (*sep == ',') put(p, "]");
+}
+
+void wr_pipeline_print(const wr_pipeline *pipeline, char *out, size_t cap)
+{
+    printer p = {.out = out, .cap = cap};
+    if (cap) out[0] = 0;
+    if (pipeline->fused) put(&p, "%s(", wr_stage_kind_name(pipeline->fuse.kind));
+    for (size_t i = 0; i < pipeline->nlists; i++) {
+        const wr_stage *s = &pipeline->list[i];
+        if (i) put(&p, ",");
+        if (s->weight < 1 || s->weight > 1) put(&p, "%.10g*", s->weight);
+        put_stage(&p, s);
+        if (!pipeline->fused || s->depth != pipeline->fuse.depth) put(&p, ":%zu", s->depth);
+    }
+    if (pipeline->fused) put(&p, "):%zu", pipeline->fuse.depth);
+    for (size_t i = 0; i < pipeline->nrerank; i++) {
+        put(&p, " > ");
+        put_stage(&p, &pipeline->rerank[i]);
+        put(&p, ":%zu", pipeline->rerank[i].depth);
+    }
+}
