@@ -1,7 +1,9 @@
 #include "data/arena.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -109,4 +111,37 @@ void wr_arena_reset(wr_arena *arena, size_t keep)
         if (keep < touched) madvise(arena->base + keep, touched - keep, MADV_DONTNEED);
     }
     wr_arena_rollback(arena, 0);
+}
+
+/* ---- one arena for each thread ---- */
+
+/* Activations of the largest batch that weir makes of a 24-layer encoder take a third of this; the rest is address
+ * space that costs nothing. */
+#define THREAD_ARENA_BYTES ((size_t)1 << 30)
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+static void thread_arena_free(void *arena)
+{
+    wr_arena_release(arena);
+    free(arena);
+}
+
+static void key_make(void)
+{
+    pthread_key_create(&key, thread_arena_free);
+}
+
+wr_arena *wr_arena_of_thread(void)
+{
+    pthread_once(&once, key_make);
+    wr_arena *arena = pthread_getspecific(key);
+    if (arena) return arena;
+    arena = calloc(1, sizeof *arena);
+    if (!arena || wr_arena_init(arena, THREAD_ARENA_BYTES) || pthread_setspecific(key, arena)) {
+        if (arena) thread_arena_free(arena);
+        return NULL;
+    }
+    return arena;
 }

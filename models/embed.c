@@ -1,0 +1,216 @@
+#include "models/embed.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/arena.h"
+
+/* With a deadline, scoring hands out this many pairs at a time: one pair is a few milliseconds of work. */
+#define PAIRS_WITH_DEADLINE 1
+#define PAIRS_UNBOUNDED 8
+
+typedef struct sized {
+    size_t i;     /* index of the text in the input */
+    wr_tokens toks;
+} sized;
+
+typedef struct embed_job {
+    const wr_model *model;
+    const wr_budget *budget;
+    const sized *order;  /* [n] by length */
+    const size_t *begin; /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
+    float *out;
+    _Atomic wr_status status;
+} embed_job;
+
+/* Keeps the first status that is not WR_OK; errors win over WR_STOPPED. */
+static void note(_Atomic wr_status *status, wr_status st)
+{
+    wr_status none = WR_OK;
+    if (st < 0) atomic_store(status, st);
+    else if (st) atomic_compare_exchange_strong(status, &none, st);
+}
+
+static wr_status embed_range(const embed_job *job, const sized *text, size_t n, wr_arena *arena)
+{
+    size_t dim = wr_model_info_get(job->model)->dim, ntok = 0;
+    for (size_t i = 0; i < n; i++) ntok += text[i].toks.n;
+    uint32_t *id = wr_arena_alloc(arena, ntok * sizeof *id), *cu = wr_arena_alloc(arena, (n + 1) * sizeof *cu);
+    float *row = wr_arena_alloc(arena, n * dim * sizeof *row);
+    if (!id || !cu || !row) return WR_ENOMEM;
+    cu[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(id + cu[i], text[i].toks.id, text[i].toks.n * sizeof *id);
+        cu[i + 1] = cu[i] + (uint32_t)text[i].toks.n;
+    }
+    wr_batch batch = {.id = id, .cu = cu, .nseq = n};
+    wr_status st = wr_model_embed(job->model, &batch, arena, job->budget, row);
+    for (size_t i = 0; i < n && !st; i++) memcpy(job->out + text[i].i * dim, row + i * dim, dim * sizeof *row);
+    return st;
+}
+
+static void embed_batch(void *arg, size_t b)
+{
+    embed_job *job = arg;
+    wr_arena *arena = wr_arena_of_thread();
+    if (atomic_load(&job->status)) return;
+    if (!arena) {
+        note(&job->status, WR_ENOMEM);
+        return;
+    }
+    wr_model_thread_init();
+    size_t mark = wr_arena_mark(arena);
+    note(&job->status, embed_range(job, job->order + job->begin[b], job->begin[b + 1] - job->begin[b], arena));
+    wr_arena_rollback(arena, mark);
+}
+
+static int longest_first(const void *a, const void *b)
+{
+    const sized *x = a, *y = b;
+    if (x->toks.n != y->toks.n) return x->toks.n > y->toks.n ? -1 : 1;
+    return (x->i > y->i) - (x->i < y->i);
+}
+
+/* Long texts first, so that the last micro-batches to finish are the short ones. Returns the number of batches. */
+static size_t cut_batches(const sized *order, size_t n, size_t *begin)
+{
+    size_t nbatches = 0, tokens = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || tokens + order[i].toks.n > WR_MICRO_BATCH_TOKENS) {
+            begin[nbatches++] = i;
+            tokens = 0;
+        }
+        tokens += order[i].toks.n;
+    }
+    begin[nbatches] = n;
+    return nbatches;
+}
+
+typedef struct token_job {
+    const wr_tokenizer *tok;
+    const wr_text *text;
+    size_t n, max;
+    sized *order;
+    wr_arena *arena; /* [TOKEN_PARTS] one for each part: what they hold lives until the texts are encoded */
+    bool *cut;
+    _Atomic wr_status status;
+} token_job;
+
+/* Texts are tokenised in this many parts side by side: the parts' arenas, not the threads', hold the ids. */
+#define TOKEN_PARTS 16
+
+static void tokenise_part(void *arg, size_t part)
+{
+    token_job *job = arg;
+    size_t from = job->n * part / TOKEN_PARTS, to = job->n * (part + 1) / TOKEN_PARTS;
+    for (size_t i = from; i < to && !atomic_load(&job->status); i++) {
+        sized *s = &job->order[i];
+        s->i = i;
+        note(&job->status, wr_tokenizer_single(job->tok, job->text[i].bytes, job->text[i].n, &job->arena[part],
+                                               job->max, &s->toks));
+        if (job->cut) job->cut[i] = s->toks.cut;
+    }
+}
+
+/* Address space for one part's ids and what the tokenizer needs on the way. */
+#define PART_BYTES ((size_t)256 << 20)
+
+wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
+                         const wr_budget *budget, float *out, bool *cut)
+{
+    const wr_model_info *info = wr_model_info_get(model);
+    wr_arena part[TOKEN_PARTS] = {0};
+    sized *order = calloc(n + 1, sizeof *order);
+    size_t *begin = calloc(n + 1, sizeof *begin);
+    wr_status st = order && begin ? WR_OK : WR_ENOMEM;
+    if (info->kind != WR_MODEL_EMBED) st = WR_EARG;
+    for (size_t i = 0; i < TOKEN_PARTS && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
+    if (st) goto done;
+    token_job tokens = {wr_model_tokenizer(model), text, n, query ? info->max_query_tokens : info->max_doc_tokens,
+                        order, part, cut, WR_OK};
+    wr_pool_for(pool, TOKEN_PARTS, tokenise_part, &tokens);
+    if ((st = atomic_load(&tokens.status))) goto done;
+    qsort(order, n, sizeof *order, longest_first);
+    embed_job job = {.model = model, .budget = budget, .order = order, .begin = begin, .out = out};
+    wr_pool_for(pool, cut_batches(order, n, begin), embed_batch, &job);
+    st = atomic_load(&job.status);
+done:
+    for (size_t i = 0; i < TOKEN_PARTS; i++) wr_arena_release(&part[i]);
+    free(order);
+    free(begin);
+    return st;
+}
+
+/* ---- relevance ---- */
+
+typedef struct score_job {
+    const wr_model *model;
+    const wr_budget *budget;
+    const wr_text *text;
+    size_t n, step;
+    wr_tokens query;
+    float *score;
+    bool *done, *cut;
+    _Atomic wr_status status;
+} score_job;
+
+static wr_status score_range(score_job *job, size_t from, size_t to, wr_arena *arena)
+{
+    const wr_model_info *info = wr_model_info_get(job->model);
+    const wr_tokenizer *tok = wr_model_tokenizer(job->model);
+    size_t n = to - from, max = info->max_doc_tokens, ntok = 0;
+    uint32_t *id = wr_arena_alloc(arena, n * max * sizeof *id), *cu = wr_arena_calloc(arena, n + 1, sizeof *cu);
+    uint8_t *type = wr_arena_alloc(arena, n * max);
+    float *logits = wr_arena_alloc(arena, n * info->nlabels * sizeof *logits);
+    if (!id || !cu || !type || !logits) return WR_ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        wr_tokens toks;
+        bool cut;
+        const wr_text *t = &job->text[from + i];
+        wr_status st = wr_tokenizer_encode(tok, t->bytes, t->n, arena, max, &toks);
+        if (st) return st;
+        ntok += wr_tokenizer_pair(tok, &job->query, &toks, max, id + ntok, type + ntok, &cut);
+        cu[i + 1] = (uint32_t)ntok;
+        if (job->cut) job->cut[from + i] = cut || toks.cut;
+    }
+    if (wr_budget_left_ns(job->budget) < wr_model_predict_ns(job->model, ntok)) return WR_STOPPED;
+    wr_batch batch = {.id = id, .type = type, .cu = cu, .nseq = n};
+    wr_status st = wr_model_score(job->model, &batch, arena, job->budget, logits);
+    for (size_t i = 0; i < n && !st; i++) {
+        job->score[from + i] = wr_model_relevance(job->model, logits + i * info->nlabels);
+        job->done[from + i] = true;
+    }
+    return st;
+}
+
+static void score_batch(void *arg, size_t b)
+{
+    score_job *job = arg;
+    wr_arena *arena = wr_arena_of_thread();
+    size_t from = b * job->step, to = from + job->step < job->n ? from + job->step : job->n;
+    if (atomic_load(&job->status) || wr_budget_spent(job->budget)) return;
+    wr_model_thread_init();
+    size_t mark = arena ? wr_arena_mark(arena) : 0;
+    note(&job->status, arena ? score_range(job, from, to, arena) : WR_ENOMEM);
+    if (arena) wr_arena_rollback(arena, mark);
+}
+
+wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
+                         const wr_budget *budget, float *score, bool *done, bool *cut)
+{
+    const wr_model_info *info = wr_model_info_get(model);
+    wr_arena *arena = wr_arena_of_thread();
+    if (info->kind != WR_MODEL_CROSS) return WR_EARG;
+    if (!arena) return WR_ENOMEM;
+    score_job job = {.model = model, .budget = budget, .text = text, .n = n, .score = score, .done = done, .cut = cut};
+    size_t mark = wr_arena_mark(arena);
+    memset(done, 0, n * sizeof *done);
+    wr_status st = wr_tokenizer_encode(wr_model_tokenizer(model), query.bytes, query.n, arena, info->max_doc_tokens,
+                                       &job.query);
+    job.step = budget && wr_budget_has_deadline(budget) ? PAIRS_WITH_DEADLINE : PAIRS_UNBOUNDED;
+    if (!st) wr_pool_for(pool, (n + job.step - 1) / job.step, score_batch, &job);
+    if (!st) st = atomic_load(&job.status);
+    wr_arena_rollback(arena, mark);
+    return st > 0 ? WR_OK : st;
+}
