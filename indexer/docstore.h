@@ -18,12 +18,14 @@
 
 typedef struct wr_docstore_writer wr_docstore_writer;
 wr_status wr_docstore_writer_open(wr_docstore_writer **writer, const char *path, wr_err *err);
-/* The next document; docids count from 0. A docno that was added before is WR_EFORMAT naming it. */
+/* The next document; docids count from 0. A docno that repeats is WR_EFORMAT naming it: at once while the docnos fit
+ * into memory (docnos.h), else by the commit. */
 wr_status wr_docstore_writer_add(wr_docstore_writer *writer, const wr_doc *doc, wr_err *err);
-wr_status wr_docstore_writer_commit(wr_docstore_writer *writer, wr_err *err); /* durable; frees */
-void wr_docstore_writer_abort(wr_docstore_writer *writer);
+wr_status wr_docstore_writer_commit(wr_docstore_writer *writer, wr_err *err); /* durable; frees in any case */
+void wr_docstore_writer_abort(wr_docstore_writer *writer);                    /* and removes; NULL is fine  */
 
 typedef struct wr_docstore wr_docstore; /* shared by all threads */
+/* LMDB trusts its pages: the file's checksums must have been verified before (wr_index_open() does it). */
 wr_status wr_docstore_open(wr_docstore **store, const char *path, wr_err *err);
 void wr_docstore_close(wr_docstore *store);
 uint32_t wr_docstore_count(const wr_docstore *store);
