@@ -1,0 +1,116 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "ranker/pipeline.h"
+
+static const char *const crosses[] = {"tiny", "big"};
+static const wr_pipeline_scope everything = {.default_pipeline = "lin(0.4*bm25,0.6*dense):100",
+                                             .has_bm25 = true,
+                                             .has_dense = true,
+                                             .cross = crosses,
+                                             .ncross = 2};
+
+static const char *canonical(const char *text)
+{
+    static char out[WR_MAX_PIPELINE];
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, &everything, &err), WR_OK, "%s: %s", text, err.text);
+    wr_pipeline_print(&p, out, sizeof out);
+    return out;
+}
+
+static void refused(const char *text, const char *because)
+{
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, &everything, &err), WR_EARG, "%s was taken", text);
+    cr_assert(strstr(err.text, because), "%s: \"%s\" does not say \"%s\"", text, err.text, because);
+}
+
+Test(pipeline, prints_what_it_parsed)
+{
+    static const char *const same[] = {"bm25:100",
+                                       "dense:7",
+                                       "rrf(bm25,dense):100",
+                                       "rrf(2*bm25,dense:500):100",
+                                       "lin(0.3*bm25,0.7*dense):100",
+                                       "dense[ef=128]:100",
+                                       "dense[ef=128,nprobe=4]:100",
+                                       "rrf(bm25,dense):200 > cross:50",
+                                       "bm25:100 > cross@0.7[model=tiny]:50 > cross:20"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) cr_assert_str_eq(canonical(same[i]), same[i]);
+}
+
+Test(pipeline, white_space_and_defaults)
+{
+    cr_assert_str_eq(canonical("  bm25 "), "bm25:100");
+    cr_assert_str_eq(canonical("rrf ( 2 * bm25 , dense : 500 ) : 100>cross : 5"), "rrf(2*bm25,dense:500):100 > cross:5");
+    cr_assert_str_eq(canonical("rrf(bm25,dense)"), "rrf(bm25,dense):100");
+    cr_assert_str_eq(canonical("bm25>cross"), "bm25:100 > cross:50");
+}
+
+Test(pipeline, aliases_stand_for_what_the_index_holds)
+{
+    cr_assert_str_eq(canonical("default"), "lin(0.4*bm25,0.6*dense):100");
+    cr_assert_str_eq(canonical("hybrid"), "rrf(bm25,dense):100");
+    cr_assert_str_eq(canonical("full"), "rrf(bm25,dense):100 > cross:50");
+    cr_assert_str_eq(canonical("hybrid > cross:10"), "rrf(bm25,dense):100 > cross:10");
+    wr_pipeline_scope lexical = {.default_pipeline = "bm25:100", .has_bm25 = true};
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, "full", &lexical, &err), WR_OK);
+    cr_assert_eq(p.nlists, 1);
+    cr_assert_eq(p.nrerank, 0);
+    cr_assert_eq(wr_pipeline_parse(&p, "dense:10", &lexical, &err), WR_EARG);
+    cr_assert(strstr(err.text, "no dense index"));
+}
+
+Test(pipeline, an_alias_that_names_itself_ends)
+{
+    wr_pipeline_scope loop = {.default_pipeline = "default", .has_bm25 = true};
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, "default", &loop, &err), WR_EARG);
+}
+
+Test(pipeline, stages_have_names_of_their_own)
+{
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, "rrf(bm25,dense,dense[ef=9]) > cross:9 > cross:3", &everything, &err), WR_OK);
+    cr_assert_str_eq(p.list[1].name, "dense");
+    cr_assert_str_eq(p.list[2].name, "dense_2");
+    cr_assert_str_eq(p.fuse.name, "rrf");
+    cr_assert_str_eq(p.rerank[0].name, "cross");
+    cr_assert_str_eq(p.rerank[1].name, "cross_2");
+}
+
+Test(pipeline, refuses_with_place_and_reason)
+{
+    refused("", "expected");
+    refused("bm26:10", "at character");
+    refused("bm25:", "the number after ':'");
+    refused("bm25:0", "1 to 10000");
+    refused("bm25:10001", "1 to 10000");
+    refused("bm25:99999999999999999999999", "1 to 10000");
+    refused("bm25:10 cross:5", "'>' or the end");
+    refused("rrf(bm25", "',' or ')'");
+    refused("rrf()", "bm25, sparse or dense");
+    refused("rrf(2bm25)", "'*' after a weight");
+    refused("lin(-1*bm25)", "bm25, sparse or dense");
+    refused("rrf(1e9*bm25)", "1e6");
+    refused("bm25[ef=3]:10", "has no option \"ef\"");
+    refused("dense[ef]:10", "'='");
+    refused("sparse:10", "no learned-sparse index");
+    refused("bm25 > cross[model=none]:10", "\"none\" is loaded");
+    refused("bm25 > cross@1.5:10", "0 to 1");
+    refused("bm25 > list:20", "no listwise model");
+    refused("bm25 > rrf:20", "cross or list");
+    refused("bm25 > cross > cross > cross > cross > cross", "at most 4");
+    refused("rrf(bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25)", "at most 8");
+    char big[WR_MAX_PIPELINE + 1];
+    memset(big, ' ', sizeof big);
+    big[WR_MAX_PIPELINE] = 0;
+    refused(big, "longer than");
+}
