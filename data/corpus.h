@@ -55,6 +55,10 @@ void wr_corpus_progress(const wr_corpus *corpus, uint64_t *read, uint64_t *total
  * for the same documents in any format. Call once, at the end. */
 void wr_corpus_sha256(wr_corpus *corpus, char hex[65]);
 
+/* Refuses an id (docno or qid) that is empty, too long, not valid UTF-8, or holds white space or control characters:
+ * WR_EFORMAT, "where: line N: what ...". what names it: "the topic's id". */
+wr_status wr_docno_check(const char *what, const char *docno, size_t n, const char *where, size_t line, wr_err *err);
+
 const char *wr_corpus_format_name(wr_corpus_format format);
 wr_status wr_corpus_format_parse(const char *name, wr_corpus_format *format, wr_err *err);
 

@@ -60,11 +60,11 @@ const wr_qrels_topic *wr_qrels_find(const wr_qrels *qrels, const char *qid); /* 
 bool wr_qrels_rel(const wr_qrels_topic *topic, const char *docno, long *rel); /* false = not judged; O(log n)  */
 
 /* A run: "qid Q0 docno rank score tag", extra words and the rank ignored, '#' lines skipped. Each topic's documents
- * are in trec_eval's order: score descending (compared as float, as trec_eval stores it), equal scores by docno
- * descending. Topics by qid ascending. A docno that is given twice for one topic is WR_EFORMAT. */
+ * are in trec_eval's order: score descending (as double, as trec_eval does since it reads comments), equal scores by docno
+ * descending. Topics by qid ascending. A score that is no number, and NaN, is refused. A docno that is given twice for one topic is WR_EFORMAT. */
 typedef struct wr_run_doc {
     const char *docno;
-    float score;
+    double score;
 } wr_run_doc;
 
 typedef struct wr_run_topic {
