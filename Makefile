@@ -45,16 +45,17 @@ ROOMS := data models indexer ranker server tools
 LIB_SRC := $(filter-out tools/weir.c,$(wildcard $(addsuffix /*.c,$(ROOMS))))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libweir.a
-TEST_SRC := $(wildcard tests/*.c)
+TEST_SRC := $(wildcard tests/*.c tests/golden/*.c)
 TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/testlib*.c))
 programs = $(patsubst %.c,$(B)/%,$(wildcard tests/$(1)_*.c))
 TESTS := $(call programs,test)
 STRESS := $(call programs,stress)
 FUZZERS := $(call programs,fuzz)
 BENCHES := $(call programs,bench)
+GOLDEN := $(patsubst %.c,$(B)/%,$(wildcard tests/golden/*.c))
 ALL_OBJ := $(LIB_OBJ) $(B)/tools/weir.o $(TEST_SRC:%.c=$(B)/%.o)
 SCRIPTS := tools/setup tools/layers tools/demo tools/eval-collection $(wildcard tests/run tests/api/run .ci/run)
-OWN := $(wildcard $(addsuffix /*.[ch],$(ROOMS) tests tools/peers))
+OWN := $(wildcard $(addsuffix /*.[ch],$(ROOMS) tests tests/golden tools/peers))
 
 Q := $(if $(V),,@)
 SAY := @$(if $(V),:,echo)
@@ -120,8 +121,8 @@ $(TESTS): %: %.o $(TESTLIB) $(LIB)
 	$(SAY) "LINK $@"
 	$(LINK) -lcriterion $(LDLIBS)
 
-# The others are plain programs: stress_* and bench_* with a main(), fuzz_* with LLVMFuzzerTestOneInput().
-$(STRESS) $(BENCHES) $(FUZZERS): %: %.o $(LIB)
+# The others are plain programs: stress_*, bench_* and golden/* with a main(), fuzz_* with LLVMFuzzerTestOneInput().
+$(STRESS) $(BENCHES) $(FUZZERS) $(GOLDEN): %: %.o $(LIB)
 	$(SAY) "LINK $@"
 	$(LINK) $(LDLIBS)
 

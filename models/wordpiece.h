@@ -1,0 +1,75 @@
+/* Inside of the tokenizer: what tokenizer_load.c reads from files and wordpiece.c runs. Others include tokenizer.h.
+ *
+ * A text goes through three steps, one word at a time, so that nothing behind the last wanted token is touched:
+ *   added tokens   found in the raw text (leftmost, then longest); what lies between them goes on
+ *   normaliser     per code point: drop, space, or some code points (NFD, no marks, lower case)
+ *   pre-tokenizer  words end at white space; a punctuation mark and a CJK character is a word of its own
+ * then each word is cut by the vocabulary (vocab.h). Added tokens with "normalized": true are looked for in the
+ * normalised text, so a tokenizer that has any normalises whole stretches first.
+ */
+#ifndef WR_MODELS_WORDPIECE_H
+#define WR_MODELS_WORDPIECE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "models/tokenizer.h"
+#include "models/vocab.h"
+
+typedef struct wr_added {
+    char *text; /* what is looked for; normalised where `normalized` is true */
+    size_t n;
+    char *content; /* as the file has it */
+    uint32_t id;
+    uint32_t order; /* of two that are equal once normalised, the lower one is found */
+    bool special, normalized, single_word, lstrip, rstrip;
+} wr_added;
+
+/* The added tokens that are looked for in one form of the text. */
+typedef struct wr_added_set {
+    const wr_added **token; /* [n] by first byte, then longest first */
+    size_t n;
+    uint32_t begin[257]; /* those that begin with byte b are token[begin[b]..begin[b + 1]) */
+} wr_added_set;
+
+/* The steps of BertNormalizer that are on. */
+typedef struct wr_fold {
+    bool clean, han, strip, lower;
+} wr_fold;
+
+/* Code points below this have their answer in a table: Latin to Kana, all that a page of text usually holds. */
+#define WR_QUICK 0x3400
+
+/* One way of splitting text into words: fold every code point, look for these added tokens on the way. */
+typedef struct wr_splitter {
+    wr_fold fold;
+    wr_added_set added;
+    uint32_t quick[WR_QUICK]; /* kind << 24 | code point */
+} wr_splitter;
+
+/* Ids around the parts; -1 for none. */
+typedef struct wr_template {
+    int64_t before, between, after;
+    uint8_t before_type, a_type, between_type, b_type, after_type;
+} wr_template;
+
+struct wr_tokenizer {
+    wr_vocab vocab;
+    uint32_t unk;
+    size_t max_chars; /* of a word, <= WR_MAX_WORD */
+    wr_added *added;  /* [nadded] by id ascending  */
+    size_t nadded;
+    size_t ids;        /* 1 + the largest id of all */
+    wr_splitter raw;   /* the text as given: the normaliser's fold, added tokens that are not normalised */
+    wr_splitter plain; /* text that is normalised already: no fold, added tokens that are */
+    wr_template single, pair;
+};
+
+/* Fills what follows from vocab, added and raw.fold: the sets, their tables. WR_ENOMEM. */
+wr_status wr_wordpiece_prepare(struct wr_tokenizer *tok);
+
+/* text[0..n) through the normaliser into out[cap], cap >= 3 * n; returns the bytes written. */
+size_t wr_wordpiece_normalize(const wr_fold *fold, const char *text, size_t n, char *out);
+
+#endif
