@@ -42,9 +42,10 @@ wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t 
                               wr_tokens *out);
 
 /* [CLS] a [SEP] b [SEP] from ids without specials, written to id[] and type[] (0 for the first part with its [SEP],
- * 1 for the second), at most max in all by "longest first" truncation (one token at a time off the longer part, the
- * second on a tie, as Hugging Face does it). Returns the number written; *cut tells whether any was dropped.
- * id and type have room for min(na + nb + 3, max). */
+ * 1 for the second), at most max in all by "longest first" truncation as `tokenizers` does it: the shorter part stays
+ * whole while it fits into half of the room, else each part gets half, and an odd token goes to the longer part, the
+ * second when they are equal. max < 3 leaves the first of the specials. Returns the number written; *cut tells whether
+ * any was dropped, here or when a and b were made. id and type have room for min(na + nb + 3, max). */
 size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
                          uint8_t *type, bool *cut);
 
