@@ -128,6 +128,13 @@ static void write_header(wr_file *file)
     if (!file->failed) file->failed = write_at(file->fd, h, sizeof h, 0);
 }
 
+/* Takes a file away that is not whole; a device or pipe that was written to is left alone. */
+static void discard(const char *path)
+{
+    struct stat info;
+    if (lstat(path, &info) == 0 && S_ISREG(info.st_mode)) unlink(path);
+}
+
 wr_status wr_file_commit(wr_file *file, wr_err *err)
 {
     wr_status st = WR_OK;
@@ -138,7 +145,7 @@ wr_status wr_file_commit(wr_file *file, wr_err *err)
     file->fd = -1;
     if (file->failed) {
         st = wr_fail(err, WR_EIO, "%s: cannot write: %s", file->path, strerror(file->failed));
-        unlink(file->path);
+        discard(file->path);
     }
     file_free(file);
     return st;
@@ -147,7 +154,7 @@ wr_status wr_file_commit(wr_file *file, wr_err *err)
 void wr_file_abort(wr_file *file)
 {
     if (!file) return;
-    unlink(file->path);
+    discard(file->path);
     file_free(file);
 }
 

@@ -41,7 +41,8 @@ wr_status wr_file_write(wr_file *file, const void *bytes, size_t n); /* sticky: 
 uint64_t wr_file_offset(const wr_file *file);                        /* payload bytes so far                   */
 /* Overwrites n payload bytes at offset, all of them written before (a header whose values are known at the end). */
 wr_status wr_file_rewrite(wr_file *file, uint64_t offset, const void *bytes, size_t n);
-wr_status wr_file_commit(wr_file *file, wr_err *err); /* header, flush, fsync, close; frees file in any case */
+wr_status wr_file_commit(wr_file *file, wr_err *err); /* header, flush, fsync, close; frees file in any case,
+                                                         and unlinks what could not be written */
 void wr_file_abort(wr_file *file);                    /* closes and unlinks; NULL is fine                    */
 
 /* Writes bytes to path by way of path.tmp, fsync, rename, fsync of the folder: a reader sees the old or the new. */
