@@ -5,8 +5,45 @@
  * and the weight is the query's count of t times idf(t) = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)).
  * Robertson & Zaragoza 2009; impacts computed at build time as in Anh & Moffat's impact-ordered indexes.
  *
- * THE FILE (checked file "WRSPARSE", version 1): the layout byte by byte is at the top of sparse_write.c's format
- * section below.
+ * THE FILE: checked file "WRSPARSE" (data/mapfile.h), version 1, little-endian; offsets count from the payload's start.
+ *
+ * Docids are cut into blocks of 64 and groups of 128 blocks (8,192 docids). The search bounds a group, then a block,
+ * from the largest impacts in them, and scores a block's postings where they lie: nothing is decoded, so docids are
+ * stored as offsets in their group or block, at the width of a machine type. Why these sizes: BENCHMARKS.md, "BM25".
+ *
+ *   header, 128 bytes
+ *       0  u32  kind: 1 = BM25 (2, weights as given, is reserved)
+ *       4  u32  bits of an impact: 8 (16 is reserved)
+ *       8  u32  docids of a block: 64            12  u32  blocks of a group: 128
+ *      16  u64  ndocs <= 2^32 - 1                24  u64  nterms <= 2^32 - 1
+ *      32  u64  npostings                        40  u64  terms of all documents, repeats included (avglen * ndocs)
+ *      48  f64  k1                               56  f64  b
+ *      64  f32  scale                            68  u32  0
+ *      72  u64  offset of the postings section   80  u64  its bytes
+ *      88  u64  offset of the term table         96  u64  its bytes (24 * nterms)
+ *     104  u64  offset of the term names        112  u64  its bytes
+ *     120  u64  0
+ *   The sections follow in this order, each on a multiple of 64, zeros between them, the last ending the file.
+ *
+ *   term table, 24 bytes a term, terms in byte order; a term's place is its id
+ *       0  u64  offset of the name in its section: where the name before it ends
+ *       8  u64  offset of the postings in their section: where those of the term before end, a multiple of 4
+ *      16  u32  df >= 1
+ *      20  u16  bytes of the name, 1..WR_MAX_TERM_BYTES
+ *      22  u8   shape of the postings
+ *      23  u8   largest stored impact
+ *
+ *   A stored impact is u8 q = round(impact / scale), at least 1; read as (float)q * scale. BM25's impacts lie in (0,1)
+ *   whatever the documents, so its scale is 1/255.
+ *
+ *   postings of a term, by shape, each array on a multiple of its width, zeros to a multiple of 4 at the end;
+ *   G = groups = ceil(ndocs / 8192). A slice is what a term has in one group: entries start[g] <= i < start[g + 1].
+ *     0 list    u32 docid[df], ascending          u8 q[df]
+ *     1 groups  u16 low[df] = docid % 8192        u8 q[df]        u32 start[G + 1]    u8 max[G], largest q of the slice
+ *     2 blocks  for each slice of n entries: u8 low[n] = docid % 64, u8 q[n] (it begins at byte 2 * start[g])
+ *               u32 start[G + 1]    u8 max[G]     for each group: u16 first[128], entry of the slice where each block
+ *                                                 begins; u8 max[128], the largest q of each block
+ *   Lists suit terms rarer than the groups are many, groups those that most blocks do not have: sparse_format.h.
  */
 #ifndef WR_INDEXER_SPARSE_H
 #define WR_INDEXER_SPARSE_H
@@ -29,14 +66,21 @@ typedef struct wr_bm25_params {
 
 typedef struct wr_sparse_writer wr_sparse_writer;
 
-/* tmp_dir holds run files until commit; budget_bytes bounds what the writer holds in memory (0 = 256 MiB). */
+/* tmp_dir holds run files until commit; budget_bytes bounds what the writer holds in memory (0 = 256 MiB), but for 4
+ * bytes a document (its length), what the postings of the largest single document take, and the buffers of the merge
+ * (64 KiB for each of at most 64 runs, and 7 bytes for every 64 documents). */
 wr_status wr_sparse_writer_open(wr_sparse_writer **writer, const char *tmp_dir, size_t budget_bytes, wr_err *err);
 
-/* The next document (docids are given out from 0): its terms in order, repeats included (BM25 counts them). */
+/* A term has at most this many bytes: four times the longest that the analyzer makes (WR_MAX_TERM). */
+#define WR_MAX_TERM_BYTES 1024
+
+/* The next document (docids are given out from 0): its terms in order, repeats included (BM25 counts them). A term that
+ * is empty or longer than WR_MAX_TERM_BYTES is WR_EARG. After a failure only abort is left. */
 wr_status wr_sparse_writer_add(wr_sparse_writer *writer, const char *const *term, const uint32_t *term_len, size_t n,
                                wr_err *err);
 
-/* Merges the runs and writes path, durable; the bytes depend on the documents and params alone. Frees the writer. */
+/* Merges the runs and writes path, durable; the bytes depend on the documents and params alone. Frees the writer, in
+ * any case. WR_EARG when k1 or b is out of range (k1 finite and >= 0, 0 <= b <= 1). */
 wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *path, const wr_bm25_params *params,
                                        wr_err *err);
 void wr_sparse_writer_abort(wr_sparse_writer *writer); /* removes its run files; NULL is fine */
@@ -83,7 +127,8 @@ wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_q
 /* Stored impact of one term in one document (0 when it does not occur), for explanations. */
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t term, uint32_t docid);
 
-/* Reads every byte and checks what opening did not: order of docids and terms, block maxima, counts. For fsck. */
+/* Reads every byte and checks what opening did not: order of docids and terms, block maxima, counts. For fsck, beside
+ * the checksums of the manifest: a docid that became another one in order is theirs to find. */
 wr_status wr_sparse_verify(const wr_sparse *sparse, wr_err *err);
 
 #endif

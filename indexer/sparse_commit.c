@@ -1,0 +1,231 @@
+/* The merged postings become the file of sparse.h: one term after the other, its arrays in memory until the term ends
+ * (a slice at a time where most blocks have it), then the term table and the names from temporary files. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/sparse_format.h"
+#include "indexer/sparse_write.h"
+
+struct commit {
+    const uint32_t *length;
+    double norm, norm_per_term; /* k1 * (1 - b), k1 * b / avglen */
+    wr_file *file;
+    FILE *table, *names;
+    sparse_header header;
+    uint64_t ngroups;
+
+    /* the current term */
+    sparse_entry entry;
+    sparse_layout at;
+    uint64_t seen;
+    uint32_t group, in_group, block; /* where the next posting may fall at the earliest; entries of the open slice */
+    uint32_t *start;                 /* [ngroups + 1] */
+    uint8_t *group_max;              /* [ngroups]     */
+    unsigned char *record;           /* [GROUP_RECORD * ngroups] */
+    unsigned char *low;              /* docids of a list or of groups, else those of the open slice */
+    uint8_t *impact;                 /* likewise */
+};
+
+static wr_status io_fail(wr_err *err)
+{
+    return wr_fail(err, WR_EIO, "a temporary file of the index cannot be used: %s", strerror(errno));
+}
+
+static void pad(wr_file *file, uint64_t unit)
+{
+    static const unsigned char zero[SPARSE_ALIGN];
+    uint64_t at = wr_file_offset(file);
+    wr_file_write(file, zero, (size_t)(sparse_round_up(at, unit) - at));
+}
+
+/* ---- one term ---- */
+
+/* A group's record of block maxima, its first[] being set by set_first(). */
+static void set_first(struct commit *out, uint32_t block)
+{
+    unsigned char *record = out->record + (size_t)out->group * GROUP_RECORD;
+    uint16_t n = (uint16_t)out->in_group;
+    for (; out->block < block; out->block++) memcpy(record + 2 * (out->block + 1), &n, 2);
+}
+
+/* Ends the slice of the open group, and those of the empty groups before `group`. */
+static void to_group(struct commit *out, uint32_t group)
+{
+    while (out->group < group) {
+        if (out->entry.shape == SHAPE_BLOCKS) {
+            set_first(out, GROUP_BLOCKS - 1);
+            wr_file_write(out->file, out->low, out->in_group);
+            wr_file_write(out->file, out->impact, out->in_group);
+        }
+        out->start[++out->group] = (uint32_t)out->seen;
+        out->in_group = 0;
+        out->block = 0;
+    }
+}
+
+static wr_status commit_term(void *arg, const unsigned char *name, size_t len, uint64_t df, wr_err *err)
+{
+    struct commit *out = arg;
+    if (out->header.nterms == UINT32_MAX) return wr_fail(err, WR_EFULL, "postings: more than %u terms", UINT32_MAX);
+    out->entry = (sparse_entry){.name = out->header.names_bytes,
+                                .postings = wr_file_offset(out->file) - out->header.postings,
+                                .df = (uint32_t)df,
+                                .name_len = (uint16_t)len,
+                                .shape = (uint8_t)sparse_shape(df, out->ngroups)};
+    out->at = sparse_layout_of(out->entry.shape, df, out->ngroups);
+    out->seen = out->group = out->in_group = out->block = 0;
+    memset(out->start, 0, (out->ngroups + 1) * sizeof *out->start);
+    memset(out->group_max, 0, out->ngroups);
+    if (out->entry.shape == SHAPE_BLOCKS) memset(out->record, 0, out->ngroups * GROUP_RECORD);
+    out->header.names_bytes += len;
+    return fwrite(name, 1, len, out->names) == len ? WR_OK : io_fail(err);
+}
+
+static wr_status end_term(struct commit *out, wr_err *err)
+{
+    to_group(out, (uint32_t)out->ngroups);
+    uint64_t n = out->seen;
+    if (out->entry.shape != SHAPE_BLOCKS) {
+        wr_file_write(out->file, out->low, (out->entry.shape == SHAPE_LIST ? 4 : 2) * n);
+        wr_file_write(out->file, out->impact, n);
+    }
+    pad(out->file, 4);
+    if (out->entry.shape != SHAPE_LIST) {
+        wr_file_write(out->file, out->start, 4 * (out->ngroups + 1));
+        wr_file_write(out->file, out->group_max, out->ngroups);
+        pad(out->file, 4);
+    }
+    if (out->entry.shape == SHAPE_BLOCKS) wr_file_write(out->file, out->record, out->ngroups * GROUP_RECORD);
+    out->header.nterms++;
+    out->header.npostings += n;
+    return fwrite(&out->entry, sizeof out->entry, 1, out->table) == 1 ? WR_OK : io_fail(err);
+}
+
+static uint8_t quantise(const struct commit *out, uint32_t docid, uint32_t tf)
+{
+    double impact = tf / (tf + out->norm + out->norm_per_term * out->length[docid]);
+    double q = floor(impact / (double)out->header.scale + 0.5);
+    return (uint8_t)(q < 1 ? 1 : q > UINT8_MAX ? UINT8_MAX : q);
+}
+
+static wr_status commit_posting(void *arg, uint32_t docid, uint32_t tf, wr_err *err)
+{
+    struct commit *out = arg;
+    uint8_t q = quantise(out, docid, tf);
+    uint32_t group = docid / GROUP_DOCS, block = docid % GROUP_DOCS / BLOCK_DOCS;
+    to_group(out, group);
+    if (q > out->group_max[group]) out->group_max[group] = q;
+    if (q > out->entry.max) out->entry.max = q;
+    if (out->entry.shape == SHAPE_BLOCKS) {
+        set_first(out, block);
+        uint8_t *max = out->record + (size_t)group * GROUP_RECORD + 2 * GROUP_BLOCKS + block;
+        if (q > *max) *max = q;
+        out->low[out->in_group] = (unsigned char)(docid % BLOCK_DOCS);
+        out->impact[out->in_group] = q;
+    } else {
+        uint16_t low = (uint16_t)(docid % GROUP_DOCS);
+        if (out->entry.shape == SHAPE_LIST)
+            memcpy(out->low + 4 * out->seen, &docid, 4);
+        else
+            memcpy(out->low + 2 * out->seen, &low, 2);
+        out->impact[out->seen] = q;
+    }
+    out->in_group++;
+    return ++out->seen == out->entry.df ? end_term(out, err) : WR_OK;
+}
+
+/* ---- the file ---- */
+
+static wr_status copy_section(struct commit *out, FILE *from, uint64_t *offset, uint64_t *bytes, wr_err *err)
+{
+    unsigned char buffer[1 << 14];
+    size_t n;
+    pad(out->file, SPARSE_ALIGN);
+    *offset = wr_file_offset(out->file);
+    if (fflush(from) || fseeko(from, 0, SEEK_SET)) return io_fail(err);
+    while ((n = fread(buffer, 1, sizeof buffer, from)) > 0) wr_file_write(out->file, buffer, n);
+    *bytes = wr_file_offset(out->file) - *offset;
+    return ferror(from) ? io_fail(err) : WR_OK;
+}
+
+static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer, const char *path,
+                             const wr_bm25_params *params, wr_err *err)
+{
+    wr_status st;
+    double avg = writer->ndocs ? (double)writer->total_length / writer->ndocs : 0;
+    out->length = writer->length;
+    out->norm = params->k1 * (1 - params->b);
+    out->norm_per_term = avg > 0 ? params->k1 * params->b / avg : 0;
+    out->ngroups = sparse_groups(writer->ndocs);
+    out->header = (sparse_header){.kind = KIND_BM25,
+                                  .impact_bits = 8,
+                                  .block_docs = BLOCK_DOCS,
+                                  .group_blocks = GROUP_BLOCKS,
+                                  .ndocs = writer->ndocs,
+                                  .total_length = writer->total_length,
+                                  .k1 = params->k1,
+                                  .b = params->b,
+                                  .scale = 1.0f / 255,
+                                  .postings = sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
+    size_t n = (size_t)out->ngroups + 1; /* a list has 2.5, groups have 32 postings a group at most */
+    out->start = malloc(n * sizeof *out->start);
+    out->group_max = malloc(n);
+    out->record = malloc(n * GROUP_RECORD);
+    out->low = malloc(n * GROUP_BLOCKS / 4 * 2 + GROUP_DOCS);
+    out->impact = malloc(n * GROUP_BLOCKS / 4 + GROUP_DOCS);
+    if (!out->start || !out->group_max || !out->record || !out->low || !out->impact)
+        return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if ((st = sparse_tmp_open(&out->table, writer->dir, err))) return st;
+    if ((st = sparse_tmp_open(&out->names, writer->dir, err))) return st;
+    if ((st = wr_file_create(&out->file, path, SPARSE_MAGIC, SPARSE_VERSION, err))) return st;
+    return wr_file_write(out->file, &out->header, sizeof out->header);
+}
+
+static wr_status commit_write(struct commit *out, wr_sparse_writer *writer, wr_err *err)
+{
+    FILE *run[MAX_FANIN];
+    for (size_t i = 0; i < writer->nruns; i++) run[i] = writer->run[i].file;
+    wr_status st = sparse_merge(run, writer->nruns, &(sparse_sink){out, commit_term, commit_posting}, err);
+    if (st) return st;
+    sparse_header *h = &out->header;
+    uint64_t names_bytes = h->names_bytes;
+    h->postings_bytes = wr_file_offset(out->file) - h->postings;
+    if ((st = copy_section(out, out->table, &h->table, &h->table_bytes, err))) return st;
+    if ((st = copy_section(out, out->names, &h->names, &h->names_bytes, err))) return st;
+    if (h->table_bytes != h->nterms * SPARSE_ENTRY || h->names_bytes != names_bytes)
+        return wr_fail(err, WR_EIO, "a temporary file of the index is shorter than what was written to it");
+    wr_file_rewrite(out->file, 0, h, sizeof *h);
+    wr_file *file = out->file;
+    out->file = NULL;
+    return wr_file_commit(file, err);
+}
+
+static void commit_release(struct commit *out)
+{
+    wr_file_abort(out->file);
+    if (out->table) fclose(out->table);
+    if (out->names) fclose(out->names);
+    free(out->start);
+    free(out->group_max);
+    free(out->record);
+    free(out->low);
+    free(out->impact);
+}
+
+wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *path, const wr_bm25_params *params,
+                                       wr_err *err)
+{
+    struct commit out = {0};
+    wr_status st;
+    if (!(params->k1 >= 0 && isfinite(params->k1) && params->b >= 0 && params->b <= 1))
+        st = wr_fail(err, WR_EARG, "BM25: k1 %g and b %g, expected k1 >= 0 and 0 <= b <= 1", params->k1, params->b);
+    else
+        st = sparse_writer_finish(writer, err);
+    if (!st) st = commit_open(&out, writer, path, params, err);
+    if (!st) st = commit_write(&out, writer, err);
+    commit_release(&out);
+    wr_sparse_writer_abort(writer);
+    return st;
+}

@@ -1,0 +1,118 @@
+/* What the writer and the readers of sparse.h's file share: its numbers, and where the arrays of a term lie. */
+#ifndef WR_INDEXER_SPARSE_FORMAT_H
+#define WR_INDEXER_SPARSE_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "data/mapfile.h"
+#include "indexer/sparse.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-endian and read where it lies");
+
+#define SPARSE_MAGIC "WRSPARSE"
+#define SPARSE_VERSION 1
+#define SPARSE_HEADER 128
+#define SPARSE_ENTRY 24
+#define SPARSE_ALIGN 64
+
+#define BLOCK_DOCS 64u /* the documents of a block that may enter fit the bits of a u64 */
+#define GROUP_BLOCKS 128u
+#define GROUP_DOCS (BLOCK_DOCS * GROUP_BLOCKS)
+
+enum { KIND_BM25 = 1 };
+enum shape { SHAPE_LIST, SHAPE_GROUPS, SHAPE_BLOCKS, SHAPES };
+
+/* A block's record of a group: u16 first[GROUP_BLOCKS], u8 max[GROUP_BLOCKS]. */
+#define GROUP_RECORD (3u * GROUP_BLOCKS)
+
+typedef struct sparse_entry {
+    uint64_t name, postings;
+    uint32_t df;
+    uint16_t name_len;
+    uint8_t shape, max;
+} sparse_entry;
+_Static_assert(sizeof(sparse_entry) == SPARSE_ENTRY, "an entry is read as it lies");
+
+typedef struct sparse_header {
+    uint32_t kind, impact_bits, block_docs, group_blocks;
+    uint64_t ndocs, nterms, npostings, total_length;
+    double k1, b;
+    float scale;
+    uint32_t zero;
+    uint64_t postings, postings_bytes, table, table_bytes, names, names_bytes, zero2;
+} sparse_header;
+_Static_assert(sizeof(sparse_header) == SPARSE_HEADER, "the header is read as it lies");
+
+/* Byte offsets of a term's arrays from the start of its postings; what a shape has not is 0. */
+typedef struct sparse_layout {
+    uint64_t low, impact, start, group_max, record, bytes;
+} sparse_layout;
+
+static inline uint64_t sparse_round_up(uint64_t n, uint64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+static inline uint64_t sparse_groups(uint64_t ndocs)
+{
+    return (ndocs + GROUP_DOCS - 1) / GROUP_DOCS;
+}
+
+/* Space decides between lists and groups (5 bytes a posting, or 3 and 5 bytes a group). Between groups and blocks it is
+ * time: block maxima are worth their 384 bytes a group where a block in four has the term. */
+static inline enum shape sparse_shape(uint64_t df, uint64_t ngroups)
+{
+    if (2 * df <= 5 * ngroups) return SHAPE_LIST;
+    return df <= ngroups * (GROUP_BLOCKS / 4) ? SHAPE_GROUPS : SHAPE_BLOCKS;
+}
+
+/* No overflow: df and ngroups are below 2^32. */
+static inline sparse_layout sparse_layout_of(enum shape shape, uint64_t df, uint64_t ngroups)
+{
+    sparse_layout at = {0};
+    if (shape == SHAPE_LIST) {
+        at.impact = 4 * df;
+        at.bytes = sparse_round_up(5 * df, 4);
+        return at;
+    }
+    at.impact = shape == SHAPE_GROUPS ? 2 * df : 0;
+    at.start = sparse_round_up(shape == SHAPE_GROUPS ? 3 * df : 2 * df, 4);
+    at.group_max = at.start + 4 * (ngroups + 1);
+    at.record = sparse_round_up(at.group_max + ngroups, 4);
+    at.bytes = at.record + (shape == SHAPE_BLOCKS ? GROUP_RECORD * ngroups : 0);
+    return at;
+}
+
+struct wr_sparse {
+    wr_map map;
+    sparse_header header;
+    uint64_t ngroups;
+    const unsigned char *postings, *table, *names;
+    char path[]; /* for sentences */
+};
+
+/* The entry of a term, false when it or what it points to does not lie in the file. */
+bool sparse_entry_get(const wr_sparse *sparse, uint64_t term, sparse_entry *entry);
+
+/* One term's postings, where they lie in the map. */
+typedef struct sparse_term {
+    enum shape shape;
+    uint32_t df;
+    uint8_t max;
+    const uint32_t *docid;       /* list                                    */
+    const uint16_t *low;         /* groups                                  */
+    const uint8_t *impact;       /* list, groups; of blocks: the slices     */
+    const uint32_t *start;       /* groups, blocks                          */
+    const uint8_t *group_max;    /* groups, blocks                          */
+    const unsigned char *record; /* blocks                                  */
+} sparse_term;
+
+bool sparse_term_get(const wr_sparse *sparse, uint64_t term, sparse_term *out);
+
+/* Entries of group g: [*from, *from + *n). Binary search in a list. Damaged bounds give an empty slice. */
+void sparse_slice(const sparse_term *term, uint32_t g, uint32_t *from, uint32_t *n);
+
+#endif

@@ -1,0 +1,242 @@
+/* The reading half of sparse.h: opening, terms, and where a term's postings lie. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/sparse_format.h"
+
+static wr_status check_section(const wr_sparse *sparse, const char *name, uint64_t offset, uint64_t bytes,
+                               uint64_t *end, wr_err *err)
+{
+    uint64_t want = sparse_round_up(*end, SPARSE_ALIGN);
+    uint64_t size = sparse->map.size - WR_CHECKED_HEADER;
+    if (offset != want || bytes > size || offset > size - bytes)
+        return wr_fail(err, WR_EFORMAT,
+                       "%s: section of %s: %llu bytes at %llu, expected at %llu and to end at %llu at most",
+                       sparse->path, name, (unsigned long long)bytes, (unsigned long long)offset,
+                       (unsigned long long)want, (unsigned long long)size);
+    *end = offset + bytes;
+    return WR_OK;
+}
+
+static wr_status check_header(const wr_sparse *sparse, wr_err *err)
+{
+    const sparse_header *h = &sparse->header;
+    const char *path = sparse->path;
+    if (h->kind != KIND_BM25 || h->impact_bits != 8)
+        return wr_fail(err, WR_EUNSUPPORTED, "%s: postings of kind %u with %u bits, expected kind 1 with 8 bits", path,
+                       h->kind, h->impact_bits);
+    if (h->block_docs != BLOCK_DOCS || h->group_blocks != GROUP_BLOCKS)
+        return wr_fail(err, WR_EUNSUPPORTED, "%s: groups of %u blocks of %u documents, expected %u of %u", path,
+                       h->group_blocks, h->block_docs, GROUP_BLOCKS, BLOCK_DOCS);
+    if (h->ndocs > UINT32_MAX || h->nterms > UINT32_MAX || h->table_bytes != h->nterms * SPARSE_ENTRY)
+        return wr_fail(err, WR_EFORMAT,
+                       "%s: %llu documents, %llu terms, term table of %llu bytes: the counts do not agree", path,
+                       (unsigned long long)h->ndocs, (unsigned long long)h->nterms, (unsigned long long)h->table_bytes);
+    if (!(h->scale > 0) || !isfinite(h->scale) || !(h->k1 >= 0) || !isfinite(h->k1) || !(h->b >= 0 && h->b <= 1))
+        return wr_fail(err, WR_EFORMAT, "%s: scale %g, k1 %g, b %g: not what they may be", path, (double)h->scale,
+                       h->k1, h->b);
+    return WR_OK;
+}
+
+static wr_status check_layout(const wr_sparse *sparse, wr_err *err)
+{
+    const sparse_header *h = &sparse->header;
+    uint64_t end = SPARSE_HEADER;
+    wr_status st;
+    if ((st = check_section(sparse, "postings", h->postings, h->postings_bytes, &end, err))) return st;
+    if ((st = check_section(sparse, "terms", h->table, h->table_bytes, &end, err))) return st;
+    if ((st = check_section(sparse, "names", h->names, h->names_bytes, &end, err))) return st;
+    if (end != sparse->map.size - WR_CHECKED_HEADER)
+        return wr_fail(err, WR_EFORMAT, "%s: the last section ends at %llu, the payload at %llu", sparse->path,
+                       (unsigned long long)end, (unsigned long long)(sparse->map.size - WR_CHECKED_HEADER));
+    return WR_OK;
+}
+
+wr_status wr_sparse_open(wr_sparse **out, const char *path, wr_err *err)
+{
+    *out = NULL;
+    const unsigned char *payload;
+    size_t size, len = strlen(path);
+    wr_sparse *sparse = calloc(1, sizeof *sparse + len + 1);
+    if (!sparse) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    memcpy(sparse->path, path, len);
+    wr_status st = wr_map_open_checked(&sparse->map, path, SPARSE_MAGIC, SPARSE_VERSION, &payload, &size, err);
+    if (st) goto done;
+    if (size < SPARSE_HEADER) {
+        st = wr_fail(err, WR_EFORMAT, "%s: payload of %zu bytes, expected a header of %d", path, size, SPARSE_HEADER);
+        goto done;
+    }
+    memcpy(&sparse->header, payload, SPARSE_HEADER);
+    if ((st = check_header(sparse, err)) || (st = check_layout(sparse, err))) goto done;
+    sparse->ngroups = sparse_groups(sparse->header.ndocs);
+    sparse->postings = payload + sparse->header.postings;
+    sparse->table = payload + sparse->header.table;
+    sparse->names = payload + sparse->header.names;
+    *out = sparse;
+done:
+    if (st) wr_sparse_close(sparse);
+    return st;
+}
+
+void wr_sparse_close(wr_sparse *sparse)
+{
+    if (!sparse) return;
+    wr_map_close(&sparse->map);
+    free(sparse);
+}
+
+bool sparse_entry_get(const wr_sparse *sparse, uint64_t term, sparse_entry *entry)
+{
+    const sparse_header *h = &sparse->header;
+    if (term >= h->nterms) return false;
+    memcpy(entry, sparse->table + term * SPARSE_ENTRY, SPARSE_ENTRY);
+    if (entry->name_len == 0 || entry->name_len > WR_MAX_TERM_BYTES || entry->name > h->names_bytes ||
+        entry->name_len > h->names_bytes - entry->name)
+        return false;
+    if (entry->df == 0 || entry->df > h->ndocs || entry->shape >= SHAPES) return false;
+    if (entry->postings > h->postings_bytes || entry->postings % 4) return false;
+    uint64_t bytes = sparse_layout_of(entry->shape, entry->df, sparse->ngroups).bytes;
+    return bytes <= h->postings_bytes - entry->postings;
+}
+
+bool sparse_term_get(const wr_sparse *sparse, uint64_t id, sparse_term *term)
+{
+    sparse_entry entry;
+    if (!sparse_entry_get(sparse, id, &entry)) return false;
+    const unsigned char *base = sparse->postings + entry.postings;
+    sparse_layout at = sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
+    *term = (sparse_term){.shape = entry.shape, .df = entry.df, .max = entry.max, .impact = base + at.impact};
+    if (entry.shape == SHAPE_LIST) {
+        term->docid = (const uint32_t *)(const void *)base;
+        return true;
+    }
+    term->low = (const uint16_t *)(const void *)base;
+    term->start = (const uint32_t *)(const void *)(base + at.start);
+    term->group_max = base + at.group_max;
+    term->record = base + at.record;
+    return true;
+}
+
+/* First entry of a list whose docid is at least docid. */
+static uint32_t lower_bound(const uint32_t *list, uint32_t n, uint64_t docid)
+{
+    uint32_t lo = 0;
+    while (n > 0) {
+        uint32_t half = n / 2;
+        if (list[lo + half] < docid) {
+            lo += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return lo;
+}
+
+void sparse_slice(const sparse_term *term, uint32_t g, uint32_t *from, uint32_t *n)
+{
+    uint32_t end;
+    if (term->shape == SHAPE_LIST) {
+        uint64_t first = (uint64_t)g * GROUP_DOCS;
+        *from = lower_bound(term->docid, term->df, first);
+        end = *from + lower_bound(term->docid + *from, term->df - *from, first + GROUP_DOCS);
+    } else {
+        *from = term->start[g];
+        end = term->start[g + 1];
+    }
+    bool sound = *from <= end && end <= term->df && end - *from <= GROUP_DOCS;
+    *n = sound ? end - *from : 0;
+    if (!sound) *from = 0;
+}
+
+static int compare_name(const wr_sparse *sparse, uint64_t id, const char *term, size_t len)
+{
+    sparse_entry entry;
+    if (!sparse_entry_get(sparse, id, &entry)) return -1; /* a damaged file: any answer, but no crash */
+    size_t n = entry.name_len < len ? entry.name_len : len;
+    int order = memcmp(sparse->names + entry.name, term, n);
+    return order ? order : (entry.name_len > len) - (entry.name_len < len);
+}
+
+int64_t wr_sparse_term(const wr_sparse *sparse, const char *term, size_t len)
+{
+    uint64_t lo = 0, hi = sparse->header.nterms;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        int order = compare_name(sparse, mid, term, len);
+        if (order == 0) return (int64_t)mid;
+        if (order < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return -1;
+}
+
+uint32_t wr_sparse_df(const wr_sparse *sparse, uint32_t term)
+{
+    sparse_entry entry;
+    return sparse_entry_get(sparse, term, &entry) ? entry.df : 0;
+}
+
+float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
+{
+    double n = (double)sparse->header.ndocs, df = wr_sparse_df(sparse, term);
+    return (float)log(1 + (n - df + 0.5) / (df + 0.5));
+}
+
+/* Entry of the slice that is docid's, or n. */
+static uint32_t find_in_slice(const sparse_term *term, uint32_t docid, uint32_t from, uint32_t n)
+{
+    uint32_t i = 0, to = n;
+    if (term->shape == SHAPE_LIST) {
+        i = lower_bound(term->docid + from, n, docid);
+        return i < n && term->docid[from + i] == docid ? i : n;
+    }
+    if (term->shape == SHAPE_GROUPS) {
+        while (i < n && term->low[from + i] != docid % GROUP_DOCS) i++;
+        return i;
+    }
+    uint16_t first[2];
+    uint32_t block = docid % GROUP_DOCS / BLOCK_DOCS;
+    const unsigned char *record = term->record + (size_t)(docid / GROUP_DOCS) * GROUP_RECORD;
+    memcpy(first, record + 2 * block, block + 1 < GROUP_BLOCKS ? 4 : 2);
+    if (block + 1 < GROUP_BLOCKS && first[1] <= n) to = first[1];
+    const unsigned char *low = term->impact + 2 * (size_t)from;
+    for (i = first[0]; i < to; i++)
+        if (low[i] == docid % BLOCK_DOCS) return i;
+    return n;
+}
+
+float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
+{
+    sparse_term term;
+    uint32_t from, n;
+    if (docid >= sparse->header.ndocs || !sparse_term_get(sparse, id, &term)) return 0;
+    sparse_slice(&term, docid / GROUP_DOCS, &from, &n);
+    uint32_t i = find_in_slice(&term, docid, from, n);
+    if (i >= n) return 0;
+    const uint8_t *impact = term.impact + from;
+    if (term.shape == SHAPE_BLOCKS) impact += (size_t)from + n;
+    return (float)impact[i] * sparse->header.scale;
+}
+
+void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)
+{
+    const sparse_header *h = &sparse->header;
+    *stats = (wr_sparse_stats){.ndocs = h->ndocs,
+                               .nterms = h->nterms,
+                               .npostings = h->npostings,
+                               .total_length = h->total_length,
+                               .avg_length = h->ndocs ? (double)h->total_length / (double)h->ndocs : 0,
+                               .bytes_terms = h->table_bytes + h->names_bytes};
+    for (uint64_t id = 0; id < h->nterms; id++) {
+        sparse_entry entry;
+        if (!sparse_entry_get(sparse, id, &entry)) continue;
+        sparse_layout at = sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
+        uint64_t blocks = entry.shape == SHAPE_LIST ? 0 : at.bytes - at.start;
+        stats->bytes_blocks += blocks;
+        stats->bytes_postings += at.bytes - blocks;
+    }
+}
