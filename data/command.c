@@ -29,11 +29,6 @@ static bool takes_value(const struct wr_option *option)
     return option->kind != WR_OPT_FLAG && option->kind != WR_OPT_NOFLAG;
 }
 
-static const char *dashes(const struct wr_option *option)
-{
-    return option->name[1] ? "--" : "-";
-}
-
 static bool parse_size(const char *text, size_t *value)
 {
     if (!isdigit((unsigned char)*text)) return false;
@@ -86,7 +81,8 @@ static void print_help(const struct wr_command *command, const struct wr_option 
     printf("%s\n\n%s\n", command->usage, command->summary);
     if (options->name) printf("\nOptions:\n");
     for (const struct wr_option *o = options; o->name; o++) {
-        int n = printf("  %s%s%s%s", dashes(o), o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        int n = o->name[1] ? printf("  --%s", o->name) : printf("  -%s, --%s", o->name, o->name);
+        if (o->arg) n += printf(" %s", o->arg);
         if (n >= COLUMN) n = printf("\n") - 1;
         printf("%*s%s\n", COLUMN - n, "", o->help);
     }

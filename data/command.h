@@ -35,7 +35,7 @@ struct wr_option_list {
 };
 
 struct wr_option {
-    const char *name; /* without dashes; a name of one letter is read as "-x", its value attached or apart */
+    const char *name; /* without dashes; one letter is also read as "-x", its value attached or apart */
     const char *arg;  /* placeholder in the help, NULL for a flag                                          */
     const char *help; /* one line                                                                          */
     enum wr_option_kind kind;
@@ -43,9 +43,9 @@ struct wr_option {
 };
 
 struct wr_command {
-    const char *name;    /* "index"                                           */
-    const char *usage;   /* "weir index --corpus PATH --out DIR [options]"    */
-    const char *summary; /* one line for weir --help                          */
+    const char *name;                  /* "index"                                           */
+    const char *usage;                 /* "weir index --corpus PATH --out DIR [options]"    */
+    const char *summary;               /* one line for weir --help                          */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 

@@ -150,12 +150,12 @@ Test(command, help_names_every_option, .init = cr_redirect_stdout)
                                "  --fast                      a flag\n"
                                "  --no-slow                   a flag that clears\n"
                                "  --index DIR                 text\n"
-                               "  --k N                       a size\n"
+                               "  -k, --k N                   a size\n"
                                "  --budget-ms B               a number\n"
                                "  --pipeline P                may repeat\n"
-                               "  -m M                        one letter\n"
-                               "  -M N                        another letter\n"
-                               "  -q                          a flag of one letter\n";
+                               "  -m, --m M                   one letter\n"
+                               "  -M, --M N                   another letter\n"
+                               "  -q, --q                     a flag of one letter\n";
     char printed[sizeof want + 1] = {0}; /* Criterion's own comparison errs beyond 512 bytes */
     cr_assert_eq(fread(printed, 1, sizeof want, cr_get_redirected_stdout()), sizeof want - 1);
     cr_assert_str_eq(printed, want);
