@@ -79,7 +79,7 @@ static wr_status member_text(const json_t *object, const char *key, const char *
     const json_t *value = json_object_get(object, key);
     *out = json_string_value(value);
     if (*out && strlen(*out) == json_string_length(value)) return WR_OK;
-    return wr_fail(err, WR_EFORMAT, "%s: \"%s\" must be a string", path, key);
+    return wr_fail(err, WR_EFORMAT, "%s: \"%s\" must be a string without NUL", path, key);
 }
 
 static wr_status member_bool(const json_t *object, const char *key, bool *out, const char *path, wr_err *err)

@@ -136,6 +136,18 @@ static const wr_added *added_at(const wr_added_set *set, const char *text, size_
     return NULL;
 }
 
+static size_t skip_spaces(const char *text, size_t n, size_t at)
+{
+    for (size_t len; at < n && wr_unicode_is_space(wr_utf8_decode(text + at, n - at, &len)); at += len) continue;
+    return at;
+}
+
+/* Where the text goes on behind a token that ends at `end`. */
+static size_t after(const wr_added *token, const char *text, size_t n, size_t end)
+{
+    return token->rstrip ? skip_spaces(text, n, end) : end;
+}
+
 /* ---- words */
 
 /* A text on its way: ids found so far, and the word being read. */
@@ -256,7 +268,8 @@ static wr_status step(walk *w, const wr_fold *fold, uint32_t entry)
 static wr_status split(walk *w, const wr_splitter *how, const char *text, size_t n)
 {
     wr_status st = WR_OK;
-    size_t passed = 0; /* no added token is looked for before this place */
+    size_t passed = 0; /* no added token is looked for before this place                         */
+    size_t done = 0;   /* text before this place belongs to an added token or to its white space */
     for (size_t i = 0, len; i < n && !st; i += len) {
         uint32_t cp = (unsigned char)text[i];
         len = 1;
@@ -272,8 +285,12 @@ static wr_status split(walk *w, const wr_splitter *how, const char *text, size_t
             const wr_added *token = added_at(&how->added, text, n, i, &stands);
             if (token) passed = i + token->n;
             if (token && stands) {
+                size_t stop = after(token, text, n, passed);
                 len = token->n;
-                if (!(st = end_word(w))) st = put(w, token->id);
+                st = end_word(w);
+                /* One that lies in white space which the token before it took, and takes some itself, is lost. */
+                if (!st && !(token->lstrip && done >= stop)) st = put(w, token->id);
+                done = stop;
                 continue;
             }
         }
@@ -292,12 +309,6 @@ static wr_status split_stretch(walk *w, const char *text, size_t n)
     char *plain = wr_arena_alloc(w->arena, size);
     if (!plain) return WR_ENOMEM;
     return split(w, &w->tok->plain, plain, wr_wordpiece_normalize(&w->tok->raw.fold, text, n, plain));
-}
-
-static size_t skip_spaces(const char *text, size_t n, size_t at)
-{
-    for (size_t len; at < n && wr_unicode_is_space(wr_utf8_decode(text + at, n - at, &len)); at += len) continue;
-    return at;
 }
 
 static size_t skip_spaces_back(const char *text, size_t from, size_t at)
@@ -323,9 +334,10 @@ static wr_status split_twice(walk *w, const char *text, size_t n)
         size_t end = i + (token ? token->n : 1);
         if (token && stands) {
             size_t start = token->lstrip ? skip_spaces_back(text, done < i ? done : i, i) : i;
+            size_t stop = after(token, text, n, end);
             if (done < start) st = split_stretch(w, text + done, start - done);
-            if (!st) st = put(w, token->id);
-            done = token->rstrip ? skip_spaces(text, n, end) : end;
+            if (!st && !(token->lstrip && done >= stop)) st = put(w, token->id);
+            done = stop;
         }
         i = end;
     }

@@ -1,8 +1,12 @@
-/* Token ids of many texts, for comparing with another tokenizer: tokenize_lines MODEL-DIR [REPEAT] < texts > ids
+/* Token ids of many texts, for comparing with another tokenizer (tests/golden/compare_tokenizer.py drives it):
  *
- * A text is a u32 with its length and its bytes, an answer is a u32 with their number and that many u32 ids (no special
- * tokens added), all little-endian. With REPEAT the texts are encoded that many times and only the speed is printed. */
-#include <inttypes.h>
+ *     tokenize_lines MODEL-DIR encode < texts > ids        without special tokens
+ *     tokenize_lines MODEL-DIR single MAX < texts > ids    with them, at most MAX
+ *     tokenize_lines MODEL-DIR pair < pairs > ids          a pair is a u32 with the most tokens wanted, and two texts
+ *     tokenize_lines MODEL-DIR speed N < texts             encodes all N times; prints tokens, bytes, seconds of the best
+ *
+ * A text is a u32 with its length and its bytes; an answer is a u32 with their number and that many u32 ids (of a pair:
+ * type << 24 | id), all little-endian. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,27 +35,89 @@ static char *slurp(size_t *n)
     return bytes;
 }
 
-/* One pass over the texts; writes the ids where out is not NULL. Returns the number of tokens, or SIZE_MAX. */
-static size_t encode_all(const wr_tokenizer *tok, const char *in, size_t n, wr_arena *arena, FILE *out)
+typedef struct input {
+    const char *bytes;
+    size_t n, at;
+} input;
+
+static bool number(input *in, uint32_t *value)
 {
+    if (in->n - in->at < 4) return false;
+    memcpy(value, in->bytes + in->at, 4);
+    in->at += 4;
+    return true;
+}
+
+static bool text(input *in, const char **s, uint32_t *n)
+{
+    if (!number(in, n) || in->n - in->at < *n) return false;
+    *s = in->bytes + in->at;
+    in->at += *n;
+    return true;
+}
+
+static void answer(const uint32_t *id, size_t n)
+{
+    uint32_t count = (uint32_t)n;
+    fwrite(&count, 4, 1, stdout);
+    fwrite(id, 4, n, stdout);
+}
+
+/* max 0: no special tokens, no end. Returns the number of tokens. */
+static size_t singles(const wr_tokenizer *tok, input in, size_t max, wr_arena *arena, bool print)
+{
+    const char *s;
+    uint32_t n;
     size_t total = 0;
-    for (size_t at = 0; at + 4 <= n;) {
-        uint32_t len;
-        memcpy(&len, in + at, 4);
-        at += 4;
-        if (len > n - at) return SIZE_MAX;
+    while (text(&in, &s, &n)) {
         wr_tokens tokens;
-        if (wr_tokenizer_encode(tok, in + at, len, arena, SIZE_MAX, &tokens)) return SIZE_MAX;
-        uint32_t count = (uint32_t)tokens.n;
-        if (out) {
-            fwrite(&count, 4, 1, out);
-            fwrite(tokens.id, 4, count, out);
-        }
-        total += count;
-        at += len;
+        if (max ? wr_tokenizer_single(tok, s, n, arena, max, &tokens)
+                : wr_tokenizer_encode(tok, s, n, arena, SIZE_MAX, &tokens))
+            exit(fail("memory is exhausted"));
+        if (print) answer(tokens.id, tokens.n);
+        total += tokens.n;
         wr_arena_reset(arena, (size_t)1 << 20);
     }
     return total;
+}
+
+static void pairs(const wr_tokenizer *tok, input in, wr_arena *arena)
+{
+    const char *s[2];
+    uint32_t n[2], max;
+    while (number(&in, &max) && text(&in, &s[0], &n[0]) && text(&in, &s[1], &n[1])) {
+        wr_tokens a, b;
+        bool cut;
+        if (wr_tokenizer_encode(tok, s[0], n[0], arena, SIZE_MAX, &a)) exit(fail("memory is exhausted"));
+        if (wr_tokenizer_encode(tok, s[1], n[1], arena, SIZE_MAX, &b)) exit(fail("memory is exhausted"));
+        uint32_t *id = wr_arena_alloc(arena, (a.n + b.n + 3) * sizeof *id);
+        uint8_t *type = wr_arena_alloc(arena, a.n + b.n + 3);
+        if (!id || !type) exit(fail("memory is exhausted"));
+        size_t count = wr_tokenizer_pair(tok, &a, &b, max, id, type, &cut);
+        for (size_t i = 0; i < count; i++) id[i] |= (uint32_t)type[i] << 24;
+        answer(id, count);
+        wr_arena_reset(arena, (size_t)1 << 20);
+    }
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void speed(const wr_tokenizer *tok, input in, int times, wr_arena *arena)
+{
+    double best = 1e9;
+    size_t tokens = 0;
+    for (int i = 0; i < times; i++) {
+        double start = seconds();
+        tokens = singles(tok, in, 0, arena, false);
+        double took = seconds() - start;
+        if (took < best) best = took;
+    }
+    printf("%zu %zu %.6f\n", tokens, in.n, best);
 }
 
 int main(int argc, char **argv)
@@ -59,21 +125,22 @@ int main(int argc, char **argv)
     wr_tokenizer *tok;
     wr_err err;
     wr_arena arena;
-    size_t n;
-    if (argc < 2 || argc > 3) return fail("usage: tokenize_lines MODEL-DIR [REPEAT] < texts");
+    input in = {0};
+    if (argc < 3) return fail("usage: tokenize_lines MODEL-DIR encode|single|pair|speed [N] < texts");
+    const char *mode = argv[2];
+    int n = argc > 3 ? atoi(argv[3]) : 1;
     if (wr_tokenizer_open(&tok, argv[1], &err)) return fail(err.text);
-    char *in = slurp(&n);
-    if (!in || wr_arena_init(&arena, (size_t)1 << 33)) return fail("out of memory");
-    int repeat = argc == 3 ? atoi(argv[2]) : 0;
-    size_t tokens = 0;
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (int i = 0; i < (repeat ? repeat : 1); i++) tokens = encode_all(tok, in, n, &arena, repeat ? NULL : stdout);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    double s = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
-    if (repeat) printf("%zu tokens, %zu bytes, %.6f\n", tokens, n, s / repeat);
+    char *bytes = slurp(&in.n);
+    if (!bytes || wr_arena_init(&arena, (size_t)1 << 33)) return fail("out of memory");
+    in.bytes = bytes;
+    if (!strcmp(mode, "pair"))
+        pairs(tok, in, &arena);
+    else if (!strcmp(mode, "speed"))
+        speed(tok, in, n, &arena);
+    else
+        singles(tok, in, strcmp(mode, "single") ? 0 : (size_t)n, &arena, true);
     wr_arena_release(&arena);
     wr_tokenizer_close(tok);
-    free(in);
-    return tokens == SIZE_MAX ? fail("a text is cut short, or memory is exhausted") : 0;
+    free(bytes);
+    return 0;
 }
