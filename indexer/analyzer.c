@@ -10,6 +10,7 @@
 
 #include "data/utf8.h"
 #include "indexer/analyzer_stop.h"
+#include "indexer/stem_english.h"
 
 /* Words of one character are dropped, as by scikit-learn's and bm25s's pattern \w\w+. */
 #define MIN_CHARS 2
@@ -18,7 +19,8 @@
 #define STOP_PLACES 1024
 
 struct wr_analyzer {
-    struct sb_stemmer *stemmer; /* NULL for "none" */
+    struct sb_stemmer *stemmer; /* NULL for "english", which has its own, and for "none" */
+    bool english;
     size_t longest_stop;
     wr_term stop[STOP_PLACES]; /* text NULL = free */
 };
@@ -84,9 +86,10 @@ wr_status wr_analyzer_open(wr_analyzer **out, const char *name, wr_err *err)
     if (!none && !known(name)) return refuse(name, err);
     wr_analyzer *analyzer = calloc(1, sizeof *analyzer);
     if (!analyzer) return wr_fail(err, WR_ENOMEM, "analyzer: out of memory");
+    analyzer->english = !strcmp(name, "english");
     if (!none) {
-        analyzer->stemmer = sb_stemmer_new(name, NULL);
-        if (!analyzer->stemmer) {
+        if (!analyzer->english) analyzer->stemmer = sb_stemmer_new(name, NULL);
+        if (!analyzer->english && !analyzer->stemmer) {
             free(analyzer);
             return wr_fail(err, WR_ENOMEM, "analyzer '%s': its stemmer cannot be made", name);
         }
@@ -196,7 +199,7 @@ static wr_status word_term(wr_analyzer *analyzer, struct word *word, wr_term *te
     *term = (wr_term){word->text, 0};
     if (word->marks && compose(word)) return WR_ENOMEM;
     if (word->chars < MIN_CHARS || is_stop(analyzer, word->text, word->len)) return WR_OK;
-    term->len = word->len;
+    term->len = analyzer->english ? wr_stem_english(word->text, word->len) : word->len;
     if (!analyzer->stemmer) return WR_OK;
     const sb_symbol *stem = sb_stemmer_stem(analyzer->stemmer, (const sb_symbol *)word->text, (int)word->len);
     if (!stem) return WR_ENOMEM;

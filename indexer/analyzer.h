@@ -1,8 +1,8 @@
-/* Text -> terms for BM25: words, lower-cased, stop words dropped, stemmed by Snowball.
+/* Text -> terms for BM25: words, lower-cased, stop words dropped, stemmed.
  *
  * A word is a maximal run of Unicode letters, digits and marks (underscore counts as a letter) of two characters at
  * least, each lower-cased on its own; a letter and a combining mark are composed. Stop words are dropped before stemming.
- * Names: "english" (default; Snowball English and Lucene's 33 stop words), every other language that
+ * Names: "english" (default; Snowball 3's English and Lucene's 33 stop words), every other language that
  * libstemmer knows ("german", "french", ...; stop words of our own lists where we have one, else none) and "none"
  * (words as they are, lower-cased). The name is recorded in the manifest; queries are analysed alike.
  */
