@@ -99,12 +99,13 @@ static wr_status tell_format(wr_corpus *corpus, wr_err *err)
     corpus->peeked = true;
     corpus->first = line;
     corpus->first_n = n;
+    bool tab = memchr(line, '\t', n);
     while (n && (*line == ' ' || *line == '\t')) line++, n--;
     if (*line == '{')
         corpus->format = wr_corpus_json_has_vector(line, n) ? WR_CORPUS_VECTORS : WR_CORPUS_JSONL;
     else if (*line == '<')
         corpus->format = WR_CORPUS_TREC;
-    else if (memchr(line, '\t', n))
+    else if (tab)
         corpus->format = WR_CORPUS_MSMARCO;
     else
         return wr_corpus_fail(corpus, err, "expected a JSON object, a tab-separated record or a TREC document");

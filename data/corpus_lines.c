@@ -115,7 +115,7 @@ wr_status wr_corpus_next_json(wr_corpus *corpus, wr_doc *doc, wr_err *err)
     wr_status st = wr_corpus_filled_line(corpus, &line, &n, err);
     if (st || !line) return st;
     snprintf(where, sizeof where, "%s: line %zu", wr_lines_path(corpus->lines), wr_lines_number(corpus->lines));
-    if ((st = wr_json_parse(&corpus->record, line, n, where, err))) return st;
+    if ((st = wr_json_parse_line(&corpus->record, line, n, where, err))) return st;
     if (!json_is_object(corpus->record)) return wr_corpus_fail(corpus, err, "expected a JSON object");
     json_t *metadata = json_copy(corpus->record); /* shallow: the values are shared */
     if (!metadata) return no_memory(corpus, err);

@@ -9,7 +9,8 @@
 #include "data/corpus_formats.h"
 #include "data/sgml.h"
 
-#define TITLES "title headline hl ti ttl head doctitle"
+#define TITLES "title headline hl ti ttl doctitle"
+#define TITLES_AP TITLES " head" /* in a web page <head> is something else */
 #define TEXTS "text leadpara lp abstract summary body"
 #define HIDDEN "dochdr docid docoldno script style"
 
@@ -116,6 +117,7 @@ static wr_status walk_record(wr_corpus *corpus, bool whole, bool *has_text)
 {
     wr_sgml walk;
     struct place place = {"", whole ? &corpus->text : NULL};
+    const char *titles = TITLES_AP;
     wr_status st = WR_OK;
     wr_sgml_start(&walk, corpus->raw.at, corpus->raw.n);
     for (wr_sgml_kind kind; !st && (kind = wr_sgml_next(&walk)) != WR_SGML_END;) {
@@ -124,9 +126,10 @@ static wr_status walk_record(wr_corpus *corpus, bool whole, bool *has_text)
             continue;
         }
         if (place.out) st = wr_sgml_add_text(place.out, " ", 1);
+        if (kind == WR_SGML_OPEN && wr_sgml_is(&walk, "html")) titles = TITLES;
         if (!place.element[0] && kind == WR_SGML_OPEN) {
             (void)(enter(&place, &walk, "docno", whole ? NULL : &corpus->docno) ||
-                   enter(&place, &walk, TITLES, whole ? NULL : &corpus->title) || enter(&place, &walk, HIDDEN, NULL) ||
+                   enter(&place, &walk, titles, whole ? NULL : &corpus->title) || enter(&place, &walk, HIDDEN, NULL) ||
                    (!whole && (*has_text |= enter(&place, &walk, TEXTS, &corpus->text))));
         } else if (place.element[0] && kind == WR_SGML_CLOSE && wr_sgml_is(&walk, place.element)) {
             place = (struct place){"", whole ? &corpus->text : NULL};

@@ -46,6 +46,55 @@ wr_status wr_json_parse(json_t **out, const char *text, size_t n, const char *wh
     return wr_fail(err, WR_EFORMAT, "%s: not valid JSON at byte %d: %s", where, why.position, why.text);
 }
 
+/* The code unit of "\uXXXX" at s, or 0. */
+static unsigned escape(const char *s, const char *end)
+{
+    unsigned unit = 0;
+    if (end - s < 6 || s[0] != '\\' || s[1] != 'u') return 0;
+    for (int i = 2; i < 6; i++) {
+        char c = s[i], lower = (char)(c | 0x20);
+        if (c >= '0' && c <= '9')
+            unit = unit << 4 | (unsigned)(c - '0');
+        else if (lower >= 'a' && lower <= 'f')
+            unit = unit << 4 | (unsigned)(lower - 'a' + 10);
+        else
+            return 0;
+    }
+    return unit;
+}
+
+/* Writes FFFD over every half of a pair that stands alone; true when there was one. */
+static bool mend_surrogates(char *text, size_t n)
+{
+    bool any = false;
+    for (char *p = text, *end = text + n; (p = memchr(p, '\\', (size_t)(end - p)));) {
+        unsigned unit = escape(p, end), next = unit ? escape(p + 6, end) : 0;
+        bool high = unit >= 0xd800 && unit <= 0xdbff, low = unit >= 0xdc00 && unit <= 0xdfff;
+        if (high && next >= 0xdc00 && next <= 0xdfff) {
+            p += 12;
+            continue;
+        }
+        if (high || low) {
+            memcpy(p + 2, "fffd", 4);
+            any = true;
+        }
+        p += unit ? 6 : end - p > 1 ? 2 : 1; /* a backslash and what it escapes */
+    }
+    return any;
+}
+
+wr_status wr_json_parse_line(json_t **out, const char *text, size_t n, const char *where, wr_err *err)
+{
+    wr_status st = wr_json_parse(out, text, n, where, err);
+    if (st != WR_EFORMAT || !memmem(text, n, "\\u", 2)) return st;
+    char *mended = malloc(n);
+    if (!mended) return wr_fail(err, WR_ENOMEM, "%s: out of memory", where);
+    memcpy(mended, text, n);
+    if (mend_surrogates(mended, n)) st = wr_json_parse(out, mended, n, where, err);
+    free(mended);
+    return st;
+}
+
 wr_status wr_json_load(json_t **out, const char *path, size_t max, wr_err *err)
 {
     char *text;

@@ -17,6 +17,10 @@
 /* Parses one text. where names the source in err ("corpus.jsonl: line 12"). Owned by the caller (json_decref). */
 wr_status wr_json_parse(json_t **out, const char *text, size_t n, const char *where, wr_err *err);
 
+/* The same for a line of a corpus or of topics, where a half of a surrogate pair ("\ud83d" alone, which Python writes
+ * and no Unicode text can hold) becomes U+FFFD instead of ending the work. */
+wr_status wr_json_parse_line(json_t **out, const char *text, size_t n, const char *where, wr_err *err);
+
 /* Reads a file of at most max bytes. WR_ENOTFOUND when it is missing. */
 wr_status wr_json_load(json_t **out, const char *path, size_t max, wr_err *err);
 

@@ -151,7 +151,7 @@ static wr_status read_json_line(struct reader *r, const char *line, size_t n, wr
     char where[512];
     json_t *record;
     snprintf(where, sizeof where, "%s: line %zu", wr_lines_path(r->lines), wr_lines_number(r->lines));
-    wr_status st = wr_json_parse(&record, line, n, where, err);
+    wr_status st = wr_json_parse_line(&record, line, n, where, err);
     if (st) return st;
     st = read_record(r, record, err);
     json_decref(record);

@@ -99,3 +99,29 @@ Test(json, files_are_limited_in_size)
     cr_assert_eq(wr_json_load(&value, wr_test_text("b.json", "{\"a\""), 100, &err), WR_EFORMAT);
     cr_assert(strstr(err.text, "b.json: not valid JSON"), "%s", err.text);
 }
+
+Test(json, half_a_surrogate_pair_in_a_line_becomes_a_replacement)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"[\"\\ud83d\"]", "\xef\xbf\xbd"},
+        {"[\"\\uDE00x\"]", "\xef\xbf\xbdx"},
+        {"[\"\\ud83d\\ude00\"]", "\xf0\x9f\x98\x80"},
+        {"[\"\\ud83d\\ud83d\\ude00\"]", "\xef\xbf\xbd\xf0\x9f\x98\x80"},
+        {"[\"\\\\ud83d \\ude00\"]", "\\ud83d \xef\xbf\xbd"},
+        {"[\"\\ud83d\\u0041\"]", "\xef\xbf\xbd"
+                                 "A"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        json_t *value;
+        wr_err err = {0};
+        cr_assert_eq(wr_json_parse_line(&value, cases[i].in, strlen(cases[i].in), "here", &err), WR_OK, "%s", err.text);
+        cr_assert_str_eq(json_string_value(json_array_get(value, 0)), cases[i].out);
+        json_decref(value);
+    }
+    json_t *value;
+    cr_assert_eq(wr_json_parse_line(&value, "[\"\\ud83d\"", 9, "here", NULL), WR_EFORMAT);
+    cr_assert_eq(wr_json_parse_line(&value, "[\"\\ud8", 6, "here", NULL), WR_EFORMAT);
+    cr_assert_eq(wr_json_parse_line(&value, "[\"\\ud83d\\", 9, "here", NULL), WR_EFORMAT);
+}
