@@ -1,11 +1,9 @@
-/* Dense vectors and their search: the only file that knows FAISS.
+/* Dense search: the vectors' exact scan, or an index of FAISS in front of it. The only file that knows FAISS.
  *
- * Vectors stand in our own mapped file (checked file "WRVECTOR", version 1: u32 dim, u32 metric (0 = inner product),
- * u64 count, padding to 64, then float [count, dim], row = passage). A FAISS index beside it is optional:
+ * Vectors stand in our own mapped file (vectors.h). A FAISS index beside it is optional:
  *   factory "Flat"      no FAISS file: the vectors are scanned (exact; can stop at a deadline; ties by docid)
  *   any other factory   built and searched through FAISS's C API; its candidates are scored again exactly from the
  *                       vector file, so that scores and ties are the same as Flat's for the documents found.
- * Metric is the inner product; a model that normalises makes it the cosine.
  */
 #ifndef WR_INDEXER_DENSE_H
 #define WR_INDEXER_DENSE_H
@@ -19,21 +17,16 @@
 #include "data/pool.h"
 #include "data/status.h"
 #include "indexer/topk.h"
-
-/* Streaming writer of the vector file. */
-typedef struct wr_vectors_writer wr_vectors_writer;
-wr_status wr_vectors_writer_open(wr_vectors_writer **writer, const char *path, size_t dim, wr_err *err);
-wr_status wr_vectors_writer_add(wr_vectors_writer *writer, const float *rows, size_t n, wr_err *err); /* finite only */
-wr_status wr_vectors_writer_commit(wr_vectors_writer *writer, wr_err *err);
-void wr_vectors_writer_abort(wr_vectors_writer *writer);
+#include "indexer/vectors.h"
 
 /* The factory string that is used when none is named: "Flat" for small corpora, "HNSW32" beyond. The threshold and its
  * reason stand in dense.c. */
 const char *wr_dense_default_factory(uint64_t count);
 
-/* Builds the FAISS index of the vectors at vectors_path into faiss_path (nothing for "Flat"). One thread, so that the
- * bytes are always the same, unless fast: then all threads of FAISS, and the bytes may differ from run to run.
- * WR_EARG when FAISS refuses the factory string, with its sentence. */
+/* Builds the FAISS index of the vectors at vectors_path into faiss_path, durable (nothing for "Flat"). One thread, so
+ * that the bytes are always the same, unless fast: then all threads of FAISS, and the bytes may differ from run to run.
+ * WR_EARG when the factory string is refused, by us (factory.h) or by FAISS, with the reason. Memory: FAISS holds what
+ * it builds, for HNSW the vectors and 8 * links bytes each. */
 wr_status wr_dense_build(const char *vectors_path, const char *factory, bool fast, const char *faiss_path, wr_err *err);
 
 typedef struct wr_dense wr_dense;
@@ -46,13 +39,15 @@ size_t wr_dense_dim(const wr_dense *dense);
 uint64_t wr_dense_count(const wr_dense *dense);
 bool wr_dense_interruptible(const wr_dense *dense); /* false: a search inside FAISS cannot be stopped */
 
+/* What the kind of index has no use for is ignored: Flat is exact without either. */
 typedef struct wr_dense_params {
-    size_t ef;     /* HNSW efSearch, 0 = default (reason in dense.c) */
-    size_t nprobe; /* IVF, 0 = default                               */
+    size_t ef;     /* HNSW efSearch, 0 = default (reason in dense.c); at most 65536 count */
+    size_t nprobe; /* lists of an IVF to look into, 0 = default; at most all              */
 } wr_dense_params;
 
 /* The k best by inner product. exclude as in wr_sparse_search. Flat splits its scan over pool (may be NULL) and checks
- * the budget between blocks (hits->partial). hits borrowed from arena. */
+ * the budget between blocks (hits->partial); FAISS is begun while there is time and then runs to its end. hits borrowed
+ * from arena. Thread-safe; with FAISS, searches whose ef or nprobe differ take turns, all others run side by side. */
 wr_status wr_dense_search(const wr_dense *dense, const float *query, size_t k, const wr_dense_params *params,
                           const uint32_t *exclude, size_t nexclude, const wr_budget *budget, wr_pool *pool,
                           wr_arena *arena, wr_hits *hits);
