@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,4 +94,23 @@ Test(arena, a_zeroed_arena_may_be_released_and_reset)
     wr_arena_reset(&arena, 0);
     cr_assert_null(wr_arena_alloc(&arena, 1));
     wr_arena_release(&arena);
+}
+
+static void *own_arena(void *arg)
+{
+    (void)arg;
+    wr_arena *arena = wr_arena_of_thread();
+    return arena == wr_arena_of_thread() ? arena : NULL;
+}
+
+Test(arena, each_thread_has_one_of_its_own)
+{
+    pthread_t thread;
+    void *other;
+    wr_arena *mine = wr_arena_of_thread();
+    cr_assert_not_null(mine);
+    cr_assert_eq(pthread_create(&thread, NULL, own_arena, NULL), 0);
+    cr_assert_eq(pthread_join(thread, &other), 0);
+    cr_assert_not_null(other);
+    cr_assert_neq(other, mine);
 }
