@@ -246,3 +246,39 @@ void wr_pool_for(wr_pool *pool, size_t n, void (*fn)(void *arg, size_t i), void 
     pthread_mutex_unlock(&loop->lock);
     drop_loop(loop);
 }
+
+struct wr_thread {
+    pthread_t id;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void *run_thread(void *arg)
+{
+    wr_thread *thread = arg;
+    thread->fn(thread->arg);
+    return NULL;
+}
+
+wr_status wr_thread_start(wr_thread **out, void (*fn)(void *arg), void *arg, wr_err *err)
+{
+    *out = NULL;
+    wr_thread *thread = malloc(sizeof *thread);
+    if (!thread) return wr_fail(err, WR_ENOMEM, "thread: out of memory");
+    thread->fn = fn;
+    thread->arg = arg;
+    int rc = pthread_create(&thread->id, NULL, run_thread, thread);
+    if (rc) {
+        free(thread);
+        return wr_fail(err, WR_EIO, "cannot start a thread: %s", strerror(rc));
+    }
+    *out = thread;
+    return WR_OK;
+}
+
+void wr_thread_join(wr_thread *thread)
+{
+    if (!thread) return;
+    pthread_join(thread->id, NULL);
+    free(thread);
+}

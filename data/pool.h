@@ -67,4 +67,10 @@ bool wr_group_wait(wr_group *group, uint64_t until_ns);
  * fixed: results must not depend on it. May be called from inside a task. pool may be NULL. */
 void wr_pool_for(wr_pool *pool, size_t n, void (*fn)(void *arg, size_t i), void *arg);
 
+/* A thread that waits for others more than it computes (the coordinator of a request, a reload behind the server's
+ * back), so it is not one of a pool: pool tasks must never block, and these do. wr_pool_worker() is -1 on it. */
+typedef struct wr_thread wr_thread;
+wr_status wr_thread_start(wr_thread **thread, void (*fn)(void *arg), void *arg, wr_err *err);
+void wr_thread_join(wr_thread *thread); /* waits for fn to return, then frees; NULL is fine */
+
 #endif
