@@ -111,8 +111,8 @@ static const range han[] = {
     {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F},
 };
 
-/* Word characters by property Alphabetic (circled and squared letters), and letters, marks and digits of Unicode 15.1 to
- * 17, which utf8proc before 2.11 does not know yet. */
+/* Word characters by property Alphabetic (circled and squared letters), and letters, marks and digits of Unicode 15.1
+ * to 17, which utf8proc before 2.11 does not know yet. */
 static const range word[] = {
     {0x0897, 0x0897}, {0x1C89, 0x1C8A}, {0x24B6, 0x24E9}, {0xA7CB, 0xA7CD}, {0xA7DA, 0xA7DC}, {0x105C0, 0x105F3},
     {0x10D40, 0x10D65}, {0x10D69, 0x10D6D}, {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFC},
@@ -138,13 +138,13 @@ static const range undivided[] = {
     {0x105C0, 0x105FF}, {0x11380, 0x113FF}, {0x11938, 0x11938}, {0x16100, 0x1613F}, {0x16D40, 0x16D7F},
 };
 
-/* Capitals of Unicode 16 and 17, which utf8proc before 2.11 does not know: first, last, distance to the small letter. */
+/* Capitals of Unicode 16 and 17, which utf8proc before 2.11 does not know, and how far away the small letter is. */
 static const struct {
     uint32_t first, last;
     int32_t shift;
 } lower[] = {
-    {0x1C89, 0x1C89, 1},   {0xA7CB, 0xA7CB, 0x264 - 0xA7CB}, {0xA7CC, 0xA7CC, 1},          {0xA7CE, 0xA7CE, 1},
-    {0xA7D2, 0xA7D2, 1},   {0xA7D4, 0xA7D4, 1},              {0xA7DA, 0xA7DA, 1},          {0xA7DC, 0xA7DC, 0x19B - 0xA7DC},
+    {0x1C89, 0x1C89, 1}, {0xA7CB, 0xA7CB, 0x264 - 0xA7CB}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1},
+    {0xA7D2, 0xA7D2, 1}, {0xA7D4, 0xA7D4, 1}, {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, 0x19B - 0xA7DC},
     {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27},
 };
 /* clang-format on */
