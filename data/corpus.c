@@ -18,6 +18,11 @@ static const struct {
 };
 enum { NAMES = sizeof names / sizeof names[0] };
 
+wr_corpus_format wr_corpus_format_of(const wr_corpus *corpus)
+{
+    return corpus->format;
+}
+
 const char *wr_corpus_format_name(wr_corpus_format format)
 {
     for (size_t i = 0; i < NAMES; i++)

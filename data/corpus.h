@@ -59,6 +59,9 @@ void wr_corpus_sha256(wr_corpus *corpus, char hex[65]);
  * WR_EFORMAT, "where: line N: what ...". what names it: "the topic's id". */
 wr_status wr_docno_check(const char *what, const char *docno, size_t n, const char *where, size_t line, wr_err *err);
 
+/* The format that is being read: what WR_CORPUS_AUTO turned out to be. */
+wr_corpus_format wr_corpus_format_of(const wr_corpus *corpus);
+
 const char *wr_corpus_format_name(wr_corpus_format format);
 wr_status wr_corpus_format_parse(const char *name, wr_corpus_format *format, wr_err *err);
 
