@@ -126,11 +126,11 @@ static wr_status train(FaissIndex *index, const wr_vectors *v, const wr_factory 
                    faiss_reason());
 }
 
-static wr_status make(FaissIndex **index, const wr_vectors *v, const char *factory, wr_err *err)
+static wr_status make(FaissIndex **index, size_t dim, const char *factory, wr_err *err)
 {
-    if (faiss_index_factory(index, (int)v->dim, factory, METRIC_INNER_PRODUCT)) {
+    if (faiss_index_factory(index, (int)dim, factory, METRIC_INNER_PRODUCT)) {
         *index = NULL;
-        return wr_fail(err, WR_EARG, "dense index '%s': FAISS refuses it for %zu components: %s", factory, v->dim,
+        return wr_fail(err, WR_EARG, "dense index '%s': FAISS refuses it for %zu components: %s", factory, dim,
                        faiss_reason());
     }
     if (faiss_Index_metric_type(*index) != METRIC_INNER_PRODUCT)
@@ -164,6 +164,17 @@ static wr_status save(const FaissIndex *index, const char *path, wr_err *err)
     return rc ? wr_fail(err, WR_EIO, "%s: cannot sync: %s", path, strerror(errno)) : WR_OK;
 }
 
+wr_status wr_dense_check(const char *factory, size_t dim, wr_err *err)
+{
+    wr_factory parsed;
+    FaissIndex *index = NULL;
+    if (!strcmp(factory, "Flat")) return WR_OK;
+    wr_status st = wr_factory_parse(&parsed, factory, dim, 0, err);
+    if (!st) st = make(&index, dim, factory, err);
+    if (index) faiss_Index_free(index);
+    return st;
+}
+
 wr_status wr_dense_build(const char *vectors_path, const char *factory, bool fast, const char *faiss_path, wr_err *err)
 {
     wr_vectors v;
@@ -182,7 +193,7 @@ wr_status wr_dense_build(const char *vectors_path, const char *factory, bool fas
         st = wr_fail(err, WR_ENOMEM, "dense index '%s': out of memory", factory);
         goto done;
     }
-    if ((st = make(&index, &v, factory, err))) goto done;
+    if ((st = make(&index, v.dim, factory, err))) goto done;
     set_parameter(space, index, "efConstruction", EF_CONSTRUCTION);
     if ((st = train(index, &v, &parsed, factory, err))) goto done;
     if ((st = fill(index, &v, factory, err))) goto done;

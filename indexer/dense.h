@@ -23,6 +23,10 @@
  * reason stand in dense.c. */
 const char *wr_dense_default_factory(uint64_t count);
 
+/* Tells early, before anything is encoded, whether FAISS can make such an index of vectors of dim components: WR_EARG
+ * with the reason when not. "Flat" is fine. */
+wr_status wr_dense_check(const char *factory, size_t dim, wr_err *err);
+
 /* Builds the FAISS index of the vectors at vectors_path into faiss_path, durable (nothing for "Flat"). One thread, so
  * that the bytes are always the same, unless fast: then all threads of FAISS, and the bytes may differ from run to run.
  * WR_EARG when the factory string is refused, by us (factory.h) or by FAISS, with the reason. Memory: FAISS holds what

@@ -9,14 +9,17 @@
  *     vectors.bin      dense vectors (dense.h), absent without dense
  *     dense.faiss      the FAISS index, absent for "Flat" and without dense
  *
- * manifest.json (keys sorted, two spaces, LF at the end):
+ *   lock               held by the builder at work
+ *
+ * manifest.json (keys sorted, two spaces, LF at the end; read and written by manifest.h):
  *   "format": 1, "weir": "0.1.0", "generation": "gen-000001", "created": "2026-11-24T12:00:00Z" (the only field that
  *   differs between two builds of the same input), "corpus": {"sha256","documents","format"},
  *   "analyzer": "english", "bm25": {"k1","b"}, "default_pipeline": "...",
  *   "dense": {"model": {"path","sha256","name"}, "dim","pooling","normalize","max_doc_tokens","max_query_tokens",
  *             "factory","fast_build","documents_cut"} or null,
  *   "segments": [{"base": 0, "passages": N, "documents": N,
- *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}]
+ *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}],
+ *   "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and "xxh3"
  *
  * Opening verifies the manifest, every file's length, our headers, and all blocks of what a library parses
  * (docs.mdb, dense.faiss); wr_index_fsck() verifies every byte.
@@ -36,8 +39,8 @@
 typedef struct wr_index wr_index;
 
 typedef struct wr_index_info {
-    const char *dir, *name;   /* name: last component of dir */
-    const char *generation;   /* "gen-000001"                */
+    const char *dir, *name; /* name: last component of dir */
+    const char *generation; /* "gen-000001"                */
     const char *created, *version;
     const char *corpus_sha256, *corpus_format;
     const char *analyzer;
@@ -51,7 +54,8 @@ typedef struct wr_index_info {
     uint64_t documents_cut;
 } wr_index_info;
 
-/* Opens the current generation of dir. WR_ENOTFOUND without a manifest; WR_EFORMAT names the file that is wrong. */
+/* Opens the current generation of dir. WR_ENOTFOUND without a manifest; WR_EFORMAT names the file that is wrong. When a
+ * builder publishes meanwhile, the newer generation is opened. */
 wr_status wr_index_open(wr_index **index, const char *dir, wr_err *err);
 void wr_index_close(wr_index *index);
 
