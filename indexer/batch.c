@@ -1,0 +1,152 @@
+#include "indexer/batch.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/arena.h"
+
+/* No more text than this is gathered, so that long documents do not pile up. */
+#define BATCH_BYTES ((size_t)8 << 20)
+
+/* Address space, not memory: a line of a corpus has at most 64 MiB, and its terms take 30 times that at worst. */
+#define TEXT_SPACE ((size_t)1 << 30)
+#define PART_SPACE ((size_t)3 << 30)
+#define KEEP ((size_t)16 << 20) /* memory kept from batch to batch */
+
+/* A batch is analysed in this many parts, each with an analyzer and an arena of its own. */
+#define PARTS 16
+
+struct wr_batch_memory {
+    wr_arena text;
+    struct part {
+        wr_arena arena;
+        wr_analyzer *analyzer;
+    } part[PARTS];
+    _Atomic size_t failed; /* a document that could not be analysed; SIZE_MAX: none */
+};
+
+wr_status wr_batch_open(wr_doc_batch **batch, const char *analyzer, wr_err *err)
+{
+    *batch = NULL;
+    wr_doc_batch *b = calloc(1, sizeof *b);
+    if (!b || !(b->memory = calloc(1, sizeof *b->memory))) {
+        free(b);
+        return wr_fail(err, WR_ENOMEM, "index: out of memory");
+    }
+    wr_status st = wr_arena_init(&b->memory->text, TEXT_SPACE);
+    for (size_t i = 0; i < PARTS && !st; i++) st = wr_arena_init(&b->memory->part[i].arena, PART_SPACE);
+    if (st) wr_fail(err, st, "index: no address space for a batch of documents");
+    for (size_t i = 0; i < PARTS && !st; i++) st = wr_analyzer_open(&b->memory->part[i].analyzer, analyzer, err);
+    if (st) {
+        wr_batch_close(b);
+        return st;
+    }
+    *batch = b;
+    return WR_OK;
+}
+
+void wr_batch_close(wr_doc_batch *b)
+{
+    if (!b) return;
+    wr_arena_release(&b->memory->text);
+    for (size_t i = 0; i < PARTS; i++) {
+        wr_arena_release(&b->memory->part[i].arena);
+        wr_analyzer_close(b->memory->part[i].analyzer);
+    }
+    free(b->memory);
+    free(b);
+}
+
+/* ---- reading ---- */
+
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static wr_text trimmed(const char *bytes, size_t n)
+{
+    while (n && is_space(*bytes)) bytes++, n--;
+    while (n && is_space(bytes[n - 1])) n--;
+    return (wr_text){bytes, n};
+}
+
+/* Title, one space, text, trimmed; doc's own bytes when it has no title. */
+static wr_status join(const wr_doc *doc, wr_arena *arena, wr_text *out)
+{
+    if (doc->title_len == 0) {
+        *out = trimmed(doc->text, doc->text_len);
+        return WR_OK;
+    }
+    char *both = wr_arena_alloc(arena, doc->title_len + 1 + doc->text_len);
+    if (!both) return WR_ENOMEM;
+    memcpy(both, doc->title, doc->title_len);
+    both[doc->title_len] = ' ';
+    memcpy(both + doc->title_len + 1, doc->text, doc->text_len);
+    *out = trimmed(both, doc->title_len + 1 + doc->text_len);
+    return WR_OK;
+}
+
+static wr_status copy(wr_doc *to, const wr_doc *from, wr_arena *arena)
+{
+    *to = *from;
+    to->docno = wr_arena_strndup(arena, from->docno, from->docno_len);
+    to->title = wr_arena_strndup(arena, from->title, from->title_len);
+    to->text = wr_arena_strndup(arena, from->text, from->text_len);
+    to->metadata = wr_arena_strndup(arena, from->metadata, from->metadata_len);
+    return to->docno && to->title && to->text && to->metadata ? WR_OK : WR_ENOMEM;
+}
+
+wr_status wr_batch_read(wr_doc_batch *b, wr_corpus *corpus, wr_err *err)
+{
+    wr_arena *arena = &b->memory->text;
+    b->n = 0;
+    wr_arena_reset(arena, KEEP);
+    while (b->n < WR_BATCH_DOCS && arena->used < BATCH_BYTES) {
+        wr_doc next, *doc = &b->doc[b->n];
+        wr_status st = wr_corpus_next(corpus, &next, err);
+        if (st || !next.docno) return st;
+        st = copy(doc, &next, arena);
+        if (!st) st = join(doc, arena, &b->text[b->n]);
+        if (st) return wr_fail(err, st, "document %s: too long to be held in memory", next.docno);
+        b->n++;
+    }
+    return WR_OK;
+}
+
+/* ---- analysis ---- */
+
+static wr_status analyse(wr_doc_batch *b, size_t i, struct part *part)
+{
+    wr_term *found;
+    wr_batch_terms *t = &b->terms[i];
+    wr_status st = wr_analyzer_terms(part->analyzer, b->text[i].bytes, b->text[i].n, &part->arena, &found, &t->n);
+    if (st) return st;
+    t->term = wr_arena_alloc(&part->arena, t->n * sizeof *t->term);
+    t->len = wr_arena_alloc(&part->arena, t->n * sizeof *t->len);
+    if (!t->term || !t->len) return WR_ENOMEM;
+    for (size_t j = 0; j < t->n; j++) {
+        t->term[j] = found[j].text;
+        t->len[j] = (uint32_t)found[j].len;
+    }
+    return WR_OK;
+}
+
+static void analyse_part(void *arg, size_t number)
+{
+    wr_doc_batch *b = arg;
+    struct part *part = &b->memory->part[number];
+    wr_arena_reset(&part->arena, KEEP / PARTS);
+    for (size_t i = b->n * number / PARTS; i < b->n * (number + 1) / PARTS; i++)
+        if (analyse(b, i, part)) atomic_store(&b->memory->failed, i);
+}
+
+wr_status wr_batch_analyse(wr_doc_batch *b, wr_pool *pool, wr_err *err)
+{
+    atomic_store(&b->memory->failed, SIZE_MAX);
+    wr_pool_for(pool, PARTS, analyse_part, b);
+    size_t failed = atomic_load(&b->memory->failed);
+    if (failed == SIZE_MAX) return WR_OK;
+    return wr_fail(err, WR_ENOMEM, "document %s: no memory to analyse its text", b->doc[failed].docno);
+}

@@ -1,0 +1,281 @@
+#include "indexer/build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "data/version.h"
+#include "indexer/batch.h"
+#include "indexer/generation.h"
+
+/* The pipeline that is used when none is named. Over ten collections: lin .591 nDCG@10 on average, rrf .586, dense
+ * .535, bm25 .507. */
+#define PIPELINE_HYBRID "lin(0.4*bm25,0.6*dense):100"
+#define PIPELINE_LEXICAL "bm25:100"
+
+typedef struct builder {
+    const wr_build_options *o;
+    wr_build_report *report;
+    const wr_model_info *model; /* NULL without dense */
+    wr_generation generation;
+    wr_corpus *corpus;
+    wr_doc_batch *batch;
+    wr_docstore_writer *docs;
+    wr_sparse_writer *bm25;
+    wr_vectors_writer *vectors;
+    float *rows; /* [WR_BATCH_DOCS, dim] */
+} builder;
+
+static double seconds_since(uint64_t began)
+{
+    return (double)(wr_clock_now(&wr_clock_system) - began) / 1e9;
+}
+
+static void tell(const builder *b, const char *phase)
+{
+    uint64_t done = 0, total = 0;
+    if (!b->o->progress) return;
+    wr_corpus_progress(b->corpus, &done, &total);
+    b->o->progress(b->o->arg, phase, b->report->documents, done, total);
+}
+
+static const char *factory_of(const builder *b)
+{
+    return b->o->factory ? b->o->factory : wr_dense_default_factory(b->report->documents);
+}
+
+static wr_status path_of(const builder *b, enum wr_index_file which, char path[PATH_MAX], wr_err *err)
+{
+    return wr_generation_file(&b->generation, which, path, err);
+}
+
+/* ---- opening what is written to; everything that can be refused is refused before the first document ---- */
+
+static wr_status open_dense(builder *b, wr_err *err)
+{
+    char path[PATH_MAX];
+    if (!b->o->dense) return WR_OK;
+    b->model = wr_model_info_get(b->o->dense);
+    if (b->model->kind != WR_MODEL_EMBED)
+        return wr_fail(err, WR_EARG, "%s: a cross-encoder makes no vectors, expected an embedder", b->model->path);
+    wr_status st = b->o->factory ? wr_dense_check(b->o->factory, b->model->dim, err) : WR_OK;
+    if (st) return st;
+    if (!(b->rows = malloc(WR_BATCH_DOCS * b->model->dim * sizeof *b->rows)))
+        return wr_fail(err, WR_ENOMEM, "index: out of memory");
+    st = path_of(b, WR_FILE_VECTORS, path, err);
+    return st ? st : wr_vectors_writer_open(&b->vectors, path, b->model->dim, err);
+}
+
+static wr_status open_all(builder *b, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_status st = wr_batch_open(&b->batch, b->o->analyzer ? b->o->analyzer : "english", err);
+    if (!st) st = wr_corpus_open(&b->corpus, b->o->corpus, b->o->format, err);
+    if (!st) st = path_of(b, WR_FILE_DOCS, path, err);
+    if (!st) st = wr_docstore_writer_open(&b->docs, path, err);
+    if (!st) st = wr_sparse_writer_open(&b->bm25, b->generation.path, 0, err);
+    return st ? st : open_dense(b, err);
+}
+
+/* ---- documents ---- */
+
+static wr_status write_documents(builder *b, wr_err *err)
+{
+    const wr_doc_batch *batch = b->batch;
+    wr_status st = WR_OK;
+    for (size_t i = 0; i < batch->n && !st; i++) st = wr_docstore_writer_add(b->docs, &batch->doc[i], err);
+    return st;
+}
+
+static wr_status write_terms(builder *b, wr_err *err)
+{
+    wr_doc_batch *batch = b->batch;
+    wr_status st = wr_batch_analyse(batch, b->o->pool, err);
+    for (size_t i = 0; i < batch->n && !st; i++) {
+        const wr_batch_terms *t = &batch->terms[i];
+        st = wr_sparse_writer_add(b->bm25, t->term, t->len, t->n, err);
+    }
+    return st;
+}
+
+static wr_status write_vectors(builder *b, wr_err *err)
+{
+    bool cut[WR_BATCH_DOCS];
+    const wr_doc_batch *batch = b->batch;
+    if (!b->model) return WR_OK;
+    wr_status st = wr_embed_texts(b->o->dense, b->o->pool, batch->text, batch->n, false, NULL, b->rows, cut);
+    if (st)
+        return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
+                       batch->doc[batch->n - 1].docno, wr_status_name(st));
+    for (size_t i = 0; i < batch->n; i++) b->report->documents_cut += cut[i];
+    return wr_vectors_writer_add(b->vectors, b->rows, batch->n, err);
+}
+
+static wr_status stream(builder *b, wr_err *err)
+{
+    wr_build_report *r = b->report;
+    for (;;) {
+        uint64_t t = wr_clock_now(&wr_clock_system);
+        wr_status st = wr_batch_read(b->batch, b->corpus, err);
+        if (st || b->batch->n == 0) return st;
+        if ((st = write_documents(b, err))) return st;
+        r->seconds_read += seconds_since(t);
+        t = wr_clock_now(&wr_clock_system);
+        if ((st = write_terms(b, err))) return st;
+        r->seconds_postings += seconds_since(t);
+        t = wr_clock_now(&wr_clock_system);
+        if ((st = write_vectors(b, err))) return st;
+        r->seconds_dense += seconds_since(t);
+        r->documents += b->batch->n;
+        tell(b, "documents");
+    }
+}
+
+/* ---- what comes after the last document ---- */
+
+/* One passage for each document, until long documents are cut into several. */
+static wr_status write_passages(builder *b, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_file *file = NULL;
+    wr_status st = path_of(b, WR_FILE_PASSAGES, path, err);
+    if (!st) st = wr_file_create(&file, path, "WRPASSAG", 1, err);
+    if (st) return st;
+    for (uint32_t i = 0; i < b->report->documents; i++) wr_file_write(file, &i, sizeof i);
+    return wr_file_commit(file, err);
+}
+
+static wr_status commit_lexical(builder *b, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_docstore_writer *docs = b->docs;
+    wr_sparse_writer *bm25 = b->bm25;
+    uint64_t t = wr_clock_now(&wr_clock_system);
+    tell(b, "docstore");
+    b->docs = NULL;
+    wr_status st = wr_docstore_writer_commit(docs, err);
+    if (!st) st = write_passages(b, err);
+    b->report->seconds_read += seconds_since(t);
+    if (!st) st = path_of(b, WR_FILE_BM25, path, err);
+    if (st) return st;
+    t = wr_clock_now(&wr_clock_system);
+    tell(b, "postings");
+    b->bm25 = NULL;
+    st = wr_sparse_writer_commit_bm25(bm25, path, &b->o->bm25, err);
+    b->report->seconds_postings += seconds_since(t);
+    return st;
+}
+
+static wr_status commit_dense(builder *b, wr_err *err)
+{
+    char vectors[PATH_MAX], faiss[PATH_MAX];
+    wr_vectors_writer *writer = b->vectors;
+    if (!writer) return WR_OK;
+    b->vectors = NULL;
+    wr_status st = wr_vectors_writer_commit(writer, err);
+    if (!st) st = path_of(b, WR_FILE_VECTORS, vectors, err);
+    if (!st) st = path_of(b, WR_FILE_FAISS, faiss, err);
+    if (st) return st;
+    uint64_t t = wr_clock_now(&wr_clock_system);
+    tell(b, "graph");
+    st = wr_dense_build(vectors, factory_of(b), b->o->fast_build, faiss, err);
+    b->report->seconds_graph += seconds_since(t);
+    return st;
+}
+
+/* ---- publishing ---- */
+
+static const char *pooling_name(wr_pooling pooling)
+{
+    return pooling == WR_POOL_CLS ? "cls" : pooling == WR_POOL_MAX ? "max" : "mean";
+}
+
+static void describe_dense(const builder *b, wr_index_info *info)
+{
+    info->has_dense = true;
+    info->dense_model_path = b->model->path;
+    info->dense_model_sha256 = b->model->sha256;
+    info->dense_model_name = b->model->name;
+    info->dense_dim = b->model->dim;
+    info->dense_pooling = pooling_name(b->model->pooling);
+    info->dense_normalize = b->model->normalize;
+    info->dense_max_doc_tokens = b->model->max_doc_tokens;
+    info->dense_max_query_tokens = b->model->max_query_tokens;
+    info->dense_factory = factory_of(b);
+    info->dense_fast_build = b->o->fast_build;
+    info->documents_cut = b->report->documents_cut;
+}
+
+static wr_status add_files(builder *b, wr_manifest *m, wr_err *err)
+{
+    bool graph = b->model && strcmp(factory_of(b), "Flat");
+    const bool have[WR_FILE_COUNT] = {true, true, true, b->model, graph};
+    wr_status st = WR_OK;
+    for (enum wr_index_file i = 0; i < WR_FILE_COUNT && !st; i++) {
+        char path[PATH_MAX];
+        if (!have[i]) continue;
+        st = path_of(b, i, path, err);
+        if (!st) st = wr_manifest_add(m, i, path, b->o->pool, err);
+    }
+    return st;
+}
+
+static wr_status publish(builder *b, wr_err *err)
+{
+    wr_manifest m = {0};
+    char created[24], sha256[WR_SHA256_HEX];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    wr_corpus_sha256(b->corpus, sha256);
+    m.info = (wr_index_info){.generation = b->generation.name,
+                             .created = created,
+                             .version = WR_VERSION,
+                             .corpus_sha256 = sha256,
+                             .corpus_format = wr_corpus_format_name(wr_corpus_format_of(b->corpus)),
+                             .analyzer = b->o->analyzer ? b->o->analyzer : "english",
+                             .default_pipeline = b->model ? PIPELINE_HYBRID : PIPELINE_LEXICAL,
+                             .k1 = b->o->bm25.k1,
+                             .b = b->o->bm25.b,
+                             .documents = b->report->documents,
+                             .passages = b->report->documents};
+    if (b->model) describe_dense(b, &m.info);
+    tell(b, "checksums");
+    wr_status st = add_files(b, &m, err);
+    if (!st) st = wr_generation_publish(&b->generation, &m, err);
+    wr_manifest_release(&m);
+    return st;
+}
+
+static void release(builder *b)
+{
+    wr_docstore_writer_abort(b->docs);
+    wr_sparse_writer_abort(b->bm25);
+    wr_vectors_writer_abort(b->vectors);
+    wr_batch_close(b->batch);
+    if (b->corpus) wr_corpus_close(b->corpus);
+    free(b->rows);
+    wr_generation_end(&b->generation);
+}
+
+wr_status wr_build(const wr_build_options *options, wr_build_report *report, wr_err *err)
+{
+    builder b = {.o = options, .report = report};
+    *report = (wr_build_report){0};
+    if (!(options->bm25.k1 >= 0 && options->bm25.k1 <= WR_MAX_K1 && options->bm25.b >= 0 && options->bm25.b <= 1))
+        return wr_fail(err, WR_EARG, "k1 %g and b %g: expected 0 to %d and 0 to 1", options->bm25.k1, options->bm25.b,
+                       WR_MAX_K1);
+    wr_status st = wr_generation_begin(&b.generation, options->out, err);
+    if (st) return st;
+    st = open_all(&b, err);
+    if (!st) st = stream(&b, err);
+    if (!st && report->documents == 0)
+        st = wr_fail(err, WR_EFORMAT, "%s: no documents in it, expected at least one", options->corpus);
+    if (!st) st = commit_lexical(&b, err);
+    if (!st) st = commit_dense(&b, err);
+    if (!st) st = publish(&b, err);
+    if (!st) snprintf(report->generation, sizeof report->generation, "%s", b.generation.name);
+    release(&b);
+    return st;
+}

@@ -1,0 +1,250 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/budget.h"
+#include "data/mapfile.h"
+#include "indexer/build.h"
+#include "indexer/manifest.h"
+#include "tools/command.h"
+
+#define DEFAULT_MODEL "all-MiniLM-L6-v2"
+
+struct args {
+    const char *corpus, *out, *format, *dense, *sparse, *factory, *pooling, *max_tokens, *analyzer, *progress;
+    bool no_dense, no_sparse, fast_build;
+    double k1, b;
+    size_t threads;
+};
+
+/* ---- progress ---- */
+
+enum progress { SILENT, BAR, JSON_LINES };
+
+struct view {
+    enum progress kind;
+    uint64_t began, shown; /* ns */
+    char phase[16];
+};
+
+/* A terminal is drawn ten times a second at most; a program gets a line a second and one for every phase. */
+static bool due(struct view *v, const char *phase, uint64_t now)
+{
+    bool changed = strncmp(v->phase, phase, sizeof v->phase - 1) != 0;
+    uint64_t step = v->kind == BAR ? 100000000u : 1000000000u;
+    if (!changed && now - v->shown < step) return false;
+    snprintf(v->phase, sizeof v->phase, "%s", phase);
+    v->shown = now;
+    return true;
+}
+
+static void draw_bar(const char *phase, double seconds, uint64_t docs, uint64_t done, uint64_t total)
+{
+    enum { WIDTH = 24 };
+    static const char hashes[] = "########################", dots[] = "........................";
+    fprintf(stderr, "\r\033[K%-9s", phase);
+    if (total && done <= total) {
+        int filled = (int)((double)done / (double)total * WIDTH);
+        fprintf(stderr, " [%.*s%.*s] %3.0f %%", filled, hashes, WIDTH - filled, dots,
+                100 * (double)done / (double)total);
+    }
+    fprintf(stderr, "  %" PRIu64 " documents", docs);
+    if (seconds > 0) fprintf(stderr, ", %.0f/s", (double)docs / seconds);
+    if (total && done && done < total) {
+        double left = seconds * (double)(total - done) / (double)done;
+        fprintf(stderr, ", %d:%02d left", (int)(left / 60), (int)left % 60);
+    }
+    fflush(stderr);
+}
+
+static void show(void *arg, const char *phase, uint64_t docs, uint64_t done, uint64_t total)
+{
+    struct view *v = arg;
+    uint64_t now = wr_clock_now(&wr_clock_system);
+    if (!due(v, phase, now)) return;
+    double seconds = (double)(now - v->began) / 1e9;
+    if (v->kind == BAR)
+        draw_bar(phase, seconds, docs, done, total);
+    else
+        fprintf(stderr,
+                "{\"phase\":\"%s\",\"documents\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"bytes_total\":%" PRIu64
+                ",\"seconds\":%.3f}\n",
+                phase, docs, done, total, seconds);
+}
+
+static wr_status read_progress(const char *text, enum progress *kind, wr_err *err)
+{
+    *kind = SILENT;
+    if (!strcmp(text, "json"))
+        *kind = JSON_LINES;
+    else if (!strcmp(text, "auto"))
+        *kind = isatty(STDERR_FILENO) ? BAR : SILENT;
+    else if (strcmp(text, "none"))
+        return wr_fail(err, WR_EARG, "--progress %s: expected auto, json or none", text);
+    return WR_OK;
+}
+
+/* ---- the model ---- */
+
+static wr_status read_pooling(const char *text, wr_pooling *pooling, wr_err *err)
+{
+    static const char *const names[] = {"cls", "mean", "max"};
+    static const wr_pooling values[] = {WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX};
+    *pooling = WR_POOL_AUTO;
+    for (size_t i = 0; text && i < 3; i++)
+        if (!strcmp(text, names[i])) *pooling = values[i];
+    if (!text || *pooling != WR_POOL_AUTO) return WR_OK;
+    return wr_fail(err, WR_EARG, "--pooling %s: expected cls, mean or max", text);
+}
+
+/* "N" or "N,Q"; 2 is [CLS] and [SEP] alone. */
+static wr_status read_max_tokens(const char *text, wr_model_options *options, wr_err *err)
+{
+    size_t value[2] = {0, 0}, n = 0;
+    const char *p = text;
+    bool ok = true;
+    while (p && ok && n < 2) {
+        size_t digits = strspn(p, "0123456789");
+        ok = digits > 0 && digits < 8 && (p[digits] == 0 || (p[digits] == ',' && n == 0));
+        if (ok) value[n++] = strtoul(p, NULL, 10);
+        p = ok && p[digits] ? p + digits + 1 : NULL;
+    }
+    for (size_t i = 0; i < n; i++) ok &= value[i] >= 2;
+    if (!ok) return wr_fail(err, WR_EARG, "--max-tokens %s: expected N or N,Q, each at least 2", text);
+    options->max_doc_tokens = value[0];
+    options->max_query_tokens = value[1];
+    return WR_OK;
+}
+
+/* The model that was named; else the default one, or none when it is nowhere (*model stays NULL). */
+static wr_status open_model(const struct args *a, wr_model **model, wr_err *err)
+{
+    wr_model_options options = {0};
+    *model = NULL;
+    if (a->no_dense && a->dense) return wr_fail(err, WR_EARG, "--no-dense and --dense exclude each other");
+    if (a->no_dense) return WR_OK;
+    wr_status st = read_pooling(a->pooling, &options.pooling, err);
+    if (!st) st = read_max_tokens(a->max_tokens, &options, err);
+    if (st) return st;
+    st = wr_model_open(model, a->dense ? a->dense : DEFAULT_MODEL, &options, err);
+    if (st == WR_ENOTFOUND && !a->dense) {
+        fprintf(stderr, "weir index: the default model " DEFAULT_MODEL " is not installed (tools/setup --minilm, or "
+                        "--dense MODEL): building BM25 only\n");
+        return WR_OK;
+    }
+    return st;
+}
+
+/* ---- the summary ---- */
+
+static void print_size(const char *name, uint64_t bytes)
+{
+    printf("  %-14s %10.1f MB\n", name, (double)bytes / 1e6);
+}
+
+static void summary(const struct args *a, const wr_model *model, const wr_build_report *r, double seconds)
+{
+    wr_manifest m;
+    wr_err err;
+    printf("%s/%s: %" PRIu64 " documents in %.1f s (%.0f/s)\n", a->out, r->generation, r->documents, seconds,
+           (double)r->documents / seconds);
+    printf("  reading and storing %.1f s, postings %.1f s", r->seconds_read, r->seconds_postings);
+    if (model) printf(", vectors %.1f s, dense index %.1f s", r->seconds_dense, r->seconds_graph);
+    printf("\n");
+    if (!wr_manifest_load(&m, a->out, &err)) {
+        for (size_t i = 0; i < WR_FILE_COUNT; i++)
+            if (m.file[i].present) print_size(wr_index_file_name[i], m.file[i].bytes);
+        if (model) printf("  dense index    %13s%s\n", m.info.dense_factory, a->fast_build ? " (fast build)" : "");
+    }
+    wr_manifest_release(&m);
+    if (model)
+        printf("  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut\n", r->documents_cut,
+               r->documents, wr_model_info_get(model)->max_doc_tokens);
+}
+
+/* ---- the command ---- */
+
+static wr_status check(const struct args *a, wr_build_options *build, struct view *view, wr_err *err)
+{
+    if (!a->corpus) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
+    if (!a->out) return wr_fail(err, WR_EARG, "no place for the index, expected --out DIR");
+    if (a->sparse)
+        return wr_fail(err, WR_EUNSUPPORTED, "--sparse %s: learned sparse indexes are not built yet", a->sparse);
+    if (a->threads > 1024) return wr_fail(err, WR_EARG, "--threads %zu: at most 1024", a->threads);
+    wr_status st = read_progress(a->progress, &view->kind, err);
+    return st ? st : wr_corpus_format_parse(a->format, &build->format, err);
+}
+
+static wr_status index_corpus(const struct args *a, wr_err *err)
+{
+    struct view view = {.began = wr_clock_now(&wr_clock_system)};
+    wr_build_options build = {.corpus = a->corpus,
+                              .out = a->out,
+                              .analyzer = a->analyzer,
+                              .bm25 = {a->k1, a->b},
+                              .factory = a->factory,
+                              .fast_build = a->fast_build,
+                              .arg = &view};
+    wr_build_report report;
+    wr_model *model = NULL;
+    wr_pool *pool = NULL;
+    wr_status st = check(a, &build, &view, err);
+    if (!st) st = open_model(a, &model, err);
+    if (!st) st = wr_pool_open(&pool, (unsigned)a->threads, wr_dense_thread_init, err);
+    if (st) goto done;
+    build.dense = model;
+    build.pool = pool;
+    build.progress = view.kind == SILENT ? NULL : show;
+    view.began = wr_clock_now(&wr_clock_system);
+    st = wr_build(&build, &report, err);
+    if (view.kind == BAR) fprintf(stderr, "\r\033[K");
+    if (!st) summary(a, model, &report, (double)(wr_clock_now(&wr_clock_system) - view.began) / 1e9);
+done:
+    wr_pool_close(pool);
+    wr_model_close(model);
+    return st;
+}
+
+static int run(int argc, char **argv)
+{
+    struct args a = {.format = "auto", .progress = "auto", .k1 = 0.9, .b = 0.4};
+    const struct wr_option options[] = {
+        {"corpus", "PATH", "a BEIR folder, a file (.gz is read as is), or - for standard input", WR_OPT_TEXT,
+         &a.corpus},
+        {"out", "DIR", "the index directory; a new generation beside the one it may hold", WR_OPT_TEXT, &a.out},
+        {"format", "NAME", "auto, beir, jsonl, msmarco or trec (auto)", WR_OPT_TEXT, &a.format},
+        {"dense", "MODEL", "encodes documents with MODEL (" DEFAULT_MODEL " when it is installed)", WR_OPT_TEXT,
+         &a.dense},
+        {"no-dense", NULL, "builds BM25 only", WR_OPT_FLAG, &a.no_dense},
+        {"sparse", "MODEL", "not built yet", WR_OPT_TEXT, &a.sparse},
+        {"no-sparse", NULL, "accepted: there is no learned sparse index yet", WR_OPT_FLAG, &a.no_sparse},
+        {"dense-index", "FACTORY", "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size)", WR_OPT_TEXT,
+         &a.factory},
+        {"pooling", "NAME", "cls, mean or max (as the model says)", WR_OPT_TEXT, &a.pooling},
+        {"max-tokens", "N[,Q]", "longest document and query, in tokens (as the model says)", WR_OPT_TEXT,
+         &a.max_tokens},
+        {"analyzer", "NAME", "english, none, or another language of Snowball's (english)", WR_OPT_TEXT, &a.analyzer},
+        {"k1", "X", "BM25's k1 (0.9)", WR_OPT_DOUBLE, &a.k1},
+        {"b", "X", "BM25's b (0.4)", WR_OPT_DOUBLE, &a.b},
+        {"threads", "N", "threads that compute (as many as this process may use)", WR_OPT_SIZE, &a.threads},
+        {"fast-build", NULL, "builds FAISS's index on all threads; its bytes may differ from run to run", WR_OPT_FLAG,
+         &a.fast_build},
+        {"progress", "KIND", "auto, json or none (auto: a bar on a terminal)", WR_OPT_TEXT, &a.progress},
+        {0}};
+    wr_err err = {0};
+    size_t n = 0;
+    wr_status st = wr_options_parse(&wr_cmd_index, options, argc, argv, NULL, 0, &n);
+    if (st == WR_STOPPED) return 0;
+    if (st) return wr_exit_status(st);
+    st = index_corpus(&a, &err);
+    return st ? wr_command_fail(&wr_cmd_index, st, &err) : 0;
+}
+
+const struct wr_command wr_cmd_index = {
+    .name = "index",
+    .usage = "weir index --corpus PATH --out DIR [--dense MODEL | --no-dense] [options]",
+    .summary = "builds an index of a corpus",
+    .run = run,
+};
