@@ -68,11 +68,13 @@ static uint32_t entry_of(const wr_fold *fold, uint32_t cp)
 }
 
 /* Appends cp at buf[n]. Marks that follow one starter stand in the order of their class: a mark moves before those of a
- * higher one, at most down to `from`. */
+ * higher one, at most down to `from`, and never farther than a word that is not unknown is long: a text of nothing but
+ * marks would take quadratic time. */
 static size_t append_ordered(char *buf, size_t n, size_t from, uint32_t cp)
 {
     unsigned order = wr_unicode_order(cp);
     size_t at = n, step, len;
+    if (from + WR_MAX_WORD_BYTES < n) from = n - WR_MAX_WORD_BYTES;
     while (order && at > from) {
         size_t before = at - 1;
         while (before > from && ((unsigned char)buf[before] & 0xC0) == 0x80) before--;
@@ -142,10 +144,10 @@ static size_t skip_spaces(const char *text, size_t n, size_t at)
     return at;
 }
 
-/* Where the text goes on behind a token that ends at `end`. */
-static size_t after(const wr_added *token, const char *text, size_t n, size_t end)
+/* Where the text goes on behind a token that ends at `end`, when the one before it took all up to `done`. */
+static size_t after(const wr_added *token, const char *text, size_t n, size_t end, size_t done)
 {
-    return token->rstrip ? skip_spaces(text, n, end) : end;
+    return token->rstrip ? skip_spaces(text, n, end > done ? end : done) : end;
 }
 
 /* ---- words */
@@ -285,7 +287,7 @@ static wr_status split(walk *w, const wr_splitter *how, const char *text, size_t
             const wr_added *token = added_at(&how->added, text, n, i, &stands);
             if (token) passed = i + token->n;
             if (token && stands) {
-                size_t stop = after(token, text, n, passed);
+                size_t stop = after(token, text, n, passed, done);
                 len = token->n;
                 st = end_word(w);
                 /* One that lies in white space which the token before it took, and takes some itself, is lost. */
@@ -334,7 +336,7 @@ static wr_status split_twice(walk *w, const char *text, size_t n)
         size_t end = i + (token ? token->n : 1);
         if (token && stands) {
             size_t start = token->lstrip ? skip_spaces_back(text, done < i ? done : i, i) : i;
-            size_t stop = after(token, text, n, end);
+            size_t stop = after(token, text, n, end, done);
             if (done < start) st = split_stretch(w, text + done, start - done);
             if (!st && !(token->lstrip && done >= stop)) st = put(w, token->id);
             done = stop;

@@ -22,7 +22,7 @@ typedef struct wr_added {
     size_t n;
     char *content; /* as the file has it */
     uint32_t id;
-    uint32_t order; /* of two that are equal once normalised, the lower one is found */
+    uint32_t order; /* of two that are equal once normalised, the lower one is found (`tokenizers` takes either) */
     bool special, normalized, single_word, lstrip, rstrip;
 } wr_added;
 

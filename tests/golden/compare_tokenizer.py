@@ -181,8 +181,9 @@ def compare_added(rounds):
         added = [{"id": 0, "content": c, "special": rng.random() < .5, "normalized": rng.random() < .4,
                   "single_word": rng.random() < .3, "lstrip": rng.random() < .3, "rstrip": rng.random() < .3}
                  for c in sorted(contents) if "\0" not in c]
-        if any(c["normalized"] and not BertNormalizer().normalize_str(c["content"]) for c in added):
-            continue
+        normal = [BertNormalizer().normalize_str(c["content"]) for c in added if c["normalized"]]
+        if "" in normal or len(set(normal)) < len(normal):
+            continue  # of tokens that become equal, tokenizers finds one at random (the order of a hash map)
         source = tokenizer_json(vocab, added=added)
         mix = pieces + [c["content"] for c in added] * 3
         some = ["".join(rng.choices(mix, k=rng.randrange(1, 12))).encode() for _ in range(40)]
