@@ -1,0 +1,68 @@
+#include "models/kernels.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *isa;
+    void (*init)(wr_kernels *table);
+} levels[] = {
+    {"ref", wr_kernels_init_ref},
+    {"avx2", wr_kernels_init_avx2},
+    {"avx512", wr_kernels_init_avx512},
+};
+
+enum { NLEVELS = sizeof levels / sizeof *levels };
+
+/* The compiler's test looks at the operating system too: registers that it does not save are not there. */
+static bool has(size_t level)
+{
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (level == 1) return avx2;
+    if (level == 2)
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    return true;
+}
+
+/* Each level fills in what it does better than the one before. */
+static void fill(wr_kernels *table, size_t level)
+{
+    for (size_t i = 0; i <= level; i++) {
+        levels[i].init(table);
+        table->isa = levels[i].isa;
+    }
+}
+
+int wr_kernels_for(const char *isa, wr_kernels *table)
+{
+    for (size_t i = 0; i < NLEVELS; i++) {
+        if (strcmp(levels[i].isa, isa) || !has(i)) continue;
+        fill(table, i);
+        return true;
+    }
+    return false;
+}
+
+static wr_kernels chosen;
+
+/* The best level of this CPU that is not above WEIR_ISA; a name that is none does not lower anything. */
+static void choose(void)
+{
+    const char *cap = getenv("WEIR_ISA");
+    size_t level = NLEVELS - 1;
+    for (size_t i = 0; cap && i < NLEVELS; i++)
+        if (!strcmp(levels[i].isa, cap)) level = i;
+    while (!has(level)) level--;
+    fill(&chosen, level);
+}
+
+const wr_kernels *wr_kernels_get(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose);
+    return &chosen;
+}

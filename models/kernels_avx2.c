@@ -1,0 +1,232 @@
+#include <immintrin.h>
+
+#include "models/kernels.h"
+
+/* Mask of the first n of 8 lanes (n may be more). */
+static __m256i first(size_t n)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (int)n : 8), lane);
+}
+
+/* The first n of 8 lanes at p (n may be more), zeros beyond. Masked moves are slow on some CPUs, so only the tail's. */
+static __m256 load(const float *p, size_t n)
+{
+    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(n));
+}
+
+static void store(float *p, size_t n, __m256 v)
+{
+    if (n >= 8)
+        _mm256_storeu_ps(p, v);
+    else
+        _mm256_maskstore_ps(p, first(n), v);
+}
+
+/* 8 -> 4 -> 2 -> 1, each lane plus the one half the width away. */
+static float halve(__m256 s)
+{
+    __m128 h = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+/* s + a * b over the first n of 8 lanes (n may be 0 or negative: none). */
+static __m256 step(const float *a, const float *b, ptrdiff_t n, __m256 s)
+{
+    return n > 0 ? _mm256_fmadd_ps(load(a, (size_t)n), load(b, (size_t)n), s) : s;
+}
+
+/* The sums are named one by one: an array of them would live in memory. */
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+        s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+        s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), _mm256_loadu_ps(b + i + 16), s2);
+        s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
+        s4 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 32), _mm256_loadu_ps(b + i + 32), s4);
+        s5 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 40), _mm256_loadu_ps(b + i + 40), s5);
+        s6 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 48), _mm256_loadu_ps(b + i + 48), s6);
+        s7 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 56), _mm256_loadu_ps(b + i + 56), s7);
+    }
+    if (i < n) {
+        ptrdiff_t left = (ptrdiff_t)(n - i);
+        a += i;
+        b += i;
+        s0 = step(a, b, left, s0);
+        s1 = step(a + 8, b + 8, left - 8, s1);
+        s2 = step(a + 16, b + 16, left - 16, s2);
+        s3 = step(a + 24, b + 24, left - 24, s3);
+        s4 = step(a + 32, b + 32, left - 32, s4);
+        s5 = step(a + 40, b + 40, left - 40, s5);
+        s6 = step(a + 48, b + 48, left - 48, s6);
+        s7 = step(a + 56, b + 56, left - 56, s7);
+    }
+    s0 = _mm256_add_ps(s0, s4), s1 = _mm256_add_ps(s1, s5), s2 = _mm256_add_ps(s2, s6), s3 = _mm256_add_ps(s3, s7);
+    return halve(_mm256_add_ps(_mm256_add_ps(s0, s2), _mm256_add_ps(s1, s3)));
+}
+
+static void dots_f32(const float *x, size_t rows, size_t dim, const float *q, float *y)
+{
+    for (size_t r = 0; r < rows; r++) y[r] = dot_f32(x + r * dim, q, dim);
+}
+
+/* Horner's rule for degree 4 and 7. */
+static __m256 horner4(const float *c, __m256 x)
+{
+    __m256 y = _mm256_fmadd_ps(_mm256_set1_ps(c[4]), x, _mm256_set1_ps(c[3]));
+    y = _mm256_fmadd_ps(y, x, _mm256_set1_ps(c[2]));
+    y = _mm256_fmadd_ps(y, x, _mm256_set1_ps(c[1]));
+    return _mm256_fmadd_ps(y, x, _mm256_set1_ps(c[0]));
+}
+
+static __m256 horner7(const float *c, __m256 x)
+{
+    __m256 y = _mm256_fmadd_ps(horner4(c + 3, x), x, _mm256_set1_ps(c[2]));
+    y = _mm256_fmadd_ps(y, x, _mm256_set1_ps(c[1]));
+    return _mm256_fmadd_ps(y, x, _mm256_set1_ps(c[0]));
+}
+
+static __m256 exp_f32(__m256 x)
+{
+    static const float e[] = WR_EXP_E;
+    const __m256 round = _mm256_set1_ps(WR_EXP_ROUND);
+    x = _mm256_max_ps(x, _mm256_set1_ps(WR_EXP_LOWEST));
+    __m256 rounded = _mm256_fmadd_ps(x, _mm256_set1_ps(WR_EXP_LOG2E), round), n = _mm256_sub_ps(rounded, round);
+    __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-WR_EXP_LN2_HI), x);
+    r = _mm256_fmadd_ps(n, _mm256_set1_ps(-WR_EXP_LN2_LO), r);
+    __m256 y = _mm256_fmadd_ps(_mm256_mul_ps(r, r), horner4(e, r), r);
+    y = _mm256_add_ps(y, _mm256_set1_ps(1));
+    __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(rounded), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), shift));
+}
+
+static __m256 gelu(__m256 v)
+{
+    static const float t[] = WR_ERFC_T;
+    const __m256 sign = _mm256_set1_ps(-0.0f), zero = _mm256_setzero_ps();
+    __m256 size = _mm256_andnot_ps(sign, v);
+    __m256 u = _mm256_min_ps(_mm256_mul_ps(size, _mm256_set1_ps(0.70710678f)), _mm256_set1_ps(WR_ERFC_END));
+    __m256 erfc = exp_f32(_mm256_mul_ps(u, _mm256_xor_ps(sign, horner7(t, u))));
+    return _mm256_fmadd_ps(_mm256_mul_ps(size, _mm256_set1_ps(-0.5f)), erfc, _mm256_max_ps(v, zero));
+}
+
+static __m256 keep(__m256 v)
+{
+    return v;
+}
+
+static __m256 relu(__m256 v)
+{
+    return _mm256_max_ps(v, _mm256_setzero_ps());
+}
+
+/* y = f(y + bias), the common shape of three kernels; f is inlined. */
+static inline __attribute__((always_inline)) void each(float *y, const float *bias, size_t rows, size_t n,
+                                                       __m256 (*f)(__m256))
+{
+    for (size_t r = 0; r < rows; r++, y += n)
+        for (size_t i = 0; i < n; i += 8)
+            store(y + i, n - i, f(_mm256_add_ps(load(y + i, n - i), load(bias + i, n - i))));
+}
+
+static void bias_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, keep);
+}
+
+static void bias_gelu_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, gelu);
+}
+
+static void bias_relu_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, relu);
+}
+
+/* Lanes 0..7 and 8..15 of the 16 partial sums are two registers; a step of 8 elements goes to them in turn: the sum
+ * that was added to becomes the other one. Which of them is which does not matter when they are added in the end. */
+static void norm_row(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
+                     size_t n)
+{
+    __m256 sum = _mm256_setzero_ps(), other = sum;
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_add_ps(load(y + i, n - i), load(bias + i, n - i));
+        v = _mm256_add_ps(load(x + i, n - i), v);
+        store(x + i, n - i, v);
+        v = _mm256_add_ps(sum, v);
+        sum = other;
+        other = v;
+    }
+    const __m256 count = _mm256_set1_ps((float)n);
+    __m256 mean = _mm256_div_ps(_mm256_set1_ps(halve(_mm256_add_ps(sum, other))), count);
+    sum = other = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 d = _mm256_sub_ps(load(x + i, n - i), mean);
+        if (n - i < 8) d = _mm256_and_ps(d, _mm256_castsi256_ps(first(n - i)));
+        d = _mm256_fmadd_ps(d, d, sum);
+        sum = other;
+        other = d;
+    }
+    __m256 variance = _mm256_div_ps(_mm256_set1_ps(halve(_mm256_add_ps(sum, other))), count);
+    __m256 scale = _mm256_div_ps(_mm256_set1_ps(1), _mm256_sqrt_ps(_mm256_add_ps(variance, _mm256_set1_ps(eps))));
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_sub_ps(load(x + i, n - i), mean), scale);
+        v = _mm256_fmadd_ps(v, load(gamma + i, n - i), load(beta + i, n - i));
+        store(x + i, n - i, v);
+    }
+}
+
+static void add_norm_f32(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
+                         size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++) norm_row(x + r * n, y + r * n, bias, gamma, beta, eps, n);
+}
+
+static float max_of(const float *s, size_t n)
+{
+    __m256 max = _mm256_set1_ps(s[0]);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) max = _mm256_max_ps(_mm256_loadu_ps(s + i), max);
+    if (i < n) {
+        __m256i mask = first(n - i);
+        __m256 tail = load(s + i, n - i);
+        max = _mm256_max_ps(_mm256_blendv_ps(max, tail, _mm256_castsi256_ps(mask)), max);
+    }
+    __m128 h = _mm_max_ps(_mm256_castps256_ps128(max), _mm256_extractf128_ps(max, 1));
+    h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+}
+
+static void softmax_f32(float *s, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++, s += n) {
+        const __m256 max = _mm256_set1_ps(max_of(s, n));
+        __m256 sum = _mm256_setzero_ps(), other = sum;
+        for (size_t i = 0; i < n; i += 8) {
+            __m256 e = exp_f32(_mm256_sub_ps(load(s + i, n - i), max));
+            if (n - i < 8) e = _mm256_and_ps(e, _mm256_castsi256_ps(first(n - i)));
+            store(s + i, n - i, e);
+            e = _mm256_add_ps(sum, e);
+            sum = other;
+            other = e;
+        }
+        const __m256 scale = _mm256_set1_ps(1 / halve(_mm256_add_ps(sum, other)));
+        for (size_t i = 0; i < n; i += 8) store(s + i, n - i, _mm256_mul_ps(load(s + i, n - i), scale));
+    }
+}
+
+void wr_kernels_init_avx2(wr_kernels *table)
+{
+    table->dot_f32 = dot_f32;
+    table->dots_f32 = dots_f32;
+    table->bias_f32 = bias_f32;
+    table->bias_gelu_f32 = bias_gelu_f32;
+    table->bias_relu_f32 = bias_relu_f32;
+    table->add_norm_f32 = add_norm_f32;
+    table->softmax_f32 = softmax_f32;
+}

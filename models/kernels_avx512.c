@@ -1,0 +1,196 @@
+#include <immintrin.h>
+
+#include "models/kernels.h"
+
+/* Mask of the first n of 16 lanes (n may be more). */
+static __mmask16 first(size_t n)
+{
+    return n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff;
+}
+
+/* 16 -> 8 -> 4 -> 2 -> 1, each lane plus the one half the width away. */
+static float halve(__m512 s)
+{
+    __m256 q = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    __m128 h = _mm_add_ps(_mm256_castps256_ps128(q), _mm256_extractf128_ps(q, 1));
+    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+/* s + a * b over the first n of 16 lanes (n may be 0 or negative: none). */
+static __m512 step(const float *a, const float *b, ptrdiff_t n, __m512 s)
+{
+    __mmask16 mask = n > 0 ? first((size_t)n) : 0;
+    return _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, a), _mm512_maskz_loadu_ps(mask, b), s);
+}
+
+/* The sums are named one by one: an array of them would live in memory. */
+static float dot_f32(const float *a, const float *b, size_t n)
+{
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+    size_t i = 0;
+    for (; i + 64 <= n; i += 64) {
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+        s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+        s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
+        s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+    }
+    if (i < n) {
+        ptrdiff_t left = (ptrdiff_t)(n - i);
+        a += i;
+        b += i;
+        s0 = step(a, b, left, s0);
+        s1 = step(a + 16, b + 16, left - 16, s1);
+        s2 = step(a + 32, b + 32, left - 32, s2);
+        s3 = step(a + 48, b + 48, left - 48, s3);
+    }
+    return halve(_mm512_add_ps(_mm512_add_ps(s0, s2), _mm512_add_ps(s1, s3)));
+}
+
+static void dots_f32(const float *x, size_t rows, size_t dim, const float *q, float *y)
+{
+    for (size_t r = 0; r < rows; r++) y[r] = dot_f32(x + r * dim, q, dim);
+}
+
+/* Horner's rule for degree 4 and 7. */
+static __m512 horner4(const float *c, __m512 x)
+{
+    __m512 y = _mm512_fmadd_ps(_mm512_set1_ps(c[4]), x, _mm512_set1_ps(c[3]));
+    y = _mm512_fmadd_ps(y, x, _mm512_set1_ps(c[2]));
+    y = _mm512_fmadd_ps(y, x, _mm512_set1_ps(c[1]));
+    return _mm512_fmadd_ps(y, x, _mm512_set1_ps(c[0]));
+}
+
+static __m512 horner7(const float *c, __m512 x)
+{
+    __m512 y = _mm512_fmadd_ps(horner4(c + 3, x), x, _mm512_set1_ps(c[2]));
+    y = _mm512_fmadd_ps(y, x, _mm512_set1_ps(c[1]));
+    return _mm512_fmadd_ps(y, x, _mm512_set1_ps(c[0]));
+}
+
+static __m512 exp_f32(__m512 x)
+{
+    static const float e[] = WR_EXP_E;
+    const __m512 round = _mm512_set1_ps(WR_EXP_ROUND);
+    x = _mm512_max_ps(x, _mm512_set1_ps(WR_EXP_LOWEST));
+    __m512 rounded = _mm512_fmadd_ps(x, _mm512_set1_ps(WR_EXP_LOG2E), round), n = _mm512_sub_ps(rounded, round);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-WR_EXP_LN2_HI), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(-WR_EXP_LN2_LO), r);
+    __m512 y = _mm512_fmadd_ps(_mm512_mul_ps(r, r), horner4(e, r), r);
+    y = _mm512_add_ps(y, _mm512_set1_ps(1));
+    __m512i shift = _mm512_slli_epi32(_mm512_castps_si512(rounded), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y), shift));
+}
+
+static __m512 gelu(__m512 v)
+{
+    static const float t[] = WR_ERFC_T;
+    const __m512 sign = _mm512_set1_ps(-0.0f), zero = _mm512_setzero_ps();
+    __m512 size = _mm512_andnot_ps(sign, v);
+    __m512 u = _mm512_min_ps(_mm512_mul_ps(size, _mm512_set1_ps(0.70710678f)), _mm512_set1_ps(WR_ERFC_END));
+    __m512 erfc = exp_f32(_mm512_mul_ps(u, _mm512_xor_ps(sign, horner7(t, u))));
+    return _mm512_fmadd_ps(_mm512_mul_ps(size, _mm512_set1_ps(-0.5f)), erfc, _mm512_max_ps(v, zero));
+}
+
+static __m512 keep(__m512 v)
+{
+    return v;
+}
+
+static __m512 relu(__m512 v)
+{
+    return _mm512_max_ps(v, _mm512_setzero_ps());
+}
+
+/* y = f(y + bias), the common shape of three kernels; f is inlined. */
+static inline __attribute__((always_inline)) void each(float *y, const float *bias, size_t rows, size_t n,
+                                                       __m512 (*f)(__m512))
+{
+    for (size_t r = 0; r < rows; r++, y += n)
+        for (size_t i = 0; i < n; i += 16) {
+            __mmask16 mask = first(n - i);
+            __m512 v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y + i), _mm512_maskz_loadu_ps(mask, bias + i));
+            _mm512_mask_storeu_ps(y + i, mask, f(v));
+        }
+}
+
+static void bias_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, keep);
+}
+
+static void bias_gelu_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, gelu);
+}
+
+static void bias_relu_f32(float *y, const float *bias, size_t rows, size_t n)
+{
+    each(y, bias, rows, n, relu);
+}
+
+static void norm_row(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
+                     size_t n)
+{
+    __m512 sum = _mm512_setzero_ps(), square = sum;
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 mask = first(n - i);
+        __m512 v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y + i), _mm512_maskz_loadu_ps(mask, bias + i));
+        v = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, x + i), v);
+        _mm512_mask_storeu_ps(x + i, mask, v);
+        sum = _mm512_add_ps(sum, v);
+    }
+    const __m512 count = _mm512_set1_ps((float)n);
+    __m512 mean = _mm512_div_ps(_mm512_set1_ps(halve(sum)), count);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 mask = first(n - i);
+        __m512 d = _mm512_maskz_sub_ps(mask, _mm512_maskz_loadu_ps(mask, x + i), mean);
+        square = _mm512_fmadd_ps(d, d, square);
+    }
+    __m512 variance = _mm512_div_ps(_mm512_set1_ps(halve(square)), count);
+    __m512 scale = _mm512_div_ps(_mm512_set1_ps(1), _mm512_sqrt_ps(_mm512_add_ps(variance, _mm512_set1_ps(eps))));
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 mask = first(n - i);
+        __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), mean), scale);
+        v = _mm512_fmadd_ps(v, _mm512_maskz_loadu_ps(mask, gamma + i), _mm512_maskz_loadu_ps(mask, beta + i));
+        _mm512_mask_storeu_ps(x + i, mask, v);
+    }
+}
+
+static void add_norm_f32(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
+                         size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++) norm_row(x + r * n, y + r * n, bias, gamma, beta, eps, n);
+}
+
+static void softmax_f32(float *s, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++, s += n) {
+        __m512 max = _mm512_set1_ps(s[0]), sum = _mm512_setzero_ps();
+        for (size_t i = 0; i < n; i += 16)
+            max = _mm512_mask_max_ps(max, first(n - i), max, _mm512_maskz_loadu_ps(first(n - i), s + i));
+        max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
+        for (size_t i = 0; i < n; i += 16) {
+            __mmask16 mask = first(n - i);
+            __m512 e = exp_f32(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, s + i), max));
+            _mm512_mask_storeu_ps(s + i, mask, e);
+            sum = _mm512_mask_add_ps(sum, mask, sum, e);
+        }
+        const __m512 scale = _mm512_set1_ps(1 / halve(sum));
+        for (size_t i = 0; i < n; i += 16) {
+            __mmask16 mask = first(n - i);
+            _mm512_mask_storeu_ps(s + i, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s + i), scale));
+        }
+    }
+}
+
+void wr_kernels_init_avx512(wr_kernels *table)
+{
+    table->dot_f32 = dot_f32;
+    table->dots_f32 = dots_f32;
+    table->bias_f32 = bias_f32;
+    table->bias_gelu_f32 = bias_gelu_f32;
+    table->bias_relu_f32 = bias_relu_f32;
+    table->add_norm_f32 = add_norm_f32;
+    table->softmax_f32 = softmax_f32;
+}
