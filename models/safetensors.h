@@ -3,6 +3,10 @@
  *
  * The files are untrusted: header length, JSON, dtypes, shapes and offsets are checked before anything is used; two
  * tensors may not overlap and the data section is exactly covered or padded.
+ *
+ *     0  u64   header bytes N, little-endian
+ *     8  JSON  {"name": {"dtype": "F32", "shape": [384, 1536], "data_offsets": [begin, end]}, "__metadata__": {..}}
+ *   8+N  data, offsets count from here
  */
 #ifndef WR_MODELS_SAFETENSORS_H
 #define WR_MODELS_SAFETENSORS_H
@@ -36,10 +40,36 @@ size_t wr_tensors_count(const wr_tensors *tensors);
 const wr_tensor *wr_tensors_at(const wr_tensors *tensors, size_t i); /* by name ascending */
 const wr_tensor *wr_tensors_find(const wr_tensors *tensors, const char *name); /* NULL when absent; O(log n) */
 
+/* The files that were opened (an index first), for hashing: name inside dir and bytes, borrowed. */
+size_t wr_tensors_nfiles(const wr_tensors *tensors);
+const char *wr_tensors_file(const wr_tensors *tensors, size_t i, const void **bytes, size_t *n);
+
 /* Converts a whole tensor to fp32 into out[n]; n must be its number of elements. F32, F16, BF16 exactly; I8 as
  * integers. */
 wr_status wr_tensor_to_f32(const wr_tensor *tensor, float *out, size_t n, wr_err *err);
 
+size_t wr_tensor_elements(const wr_tensor *tensor); /* product of its dimensions; 1 for a scalar */
+
 const char *wr_dtype_name(wr_dtype dtype);
+
+/* ---- the formats, one file's bytes at a time (also for the fuzzers) ---- */
+
+/* Tensors being gathered. Names are owned by the list; data is borrowed from the bytes that were read. */
+typedef struct wr_tensor_list {
+    wr_tensor *tensor; /* [n] */
+    size_t n, cap;
+} wr_tensor_list;
+
+/* Appends a copy of tensor with its own copy of the name. */
+wr_status wr_tensor_list_add(wr_tensor_list *list, const wr_tensor *tensor, const char *name, size_t name_len);
+void wr_tensor_list_release(wr_tensor_list *list);
+
+/* Appends the tensors of one safetensors file; path is for the error's sentence. */
+wr_status wr_safetensors_read(const unsigned char *bytes, size_t n, const char *path, wr_tensor_list *list,
+                              wr_err *err);
+
+/* Appends the tensors of one PyTorch checkpoint: see models/pickle.h. */
+wr_status wr_checkpoint_read(const unsigned char *bytes, size_t n, const char *path, wr_tensor_list *list,
+                             wr_err *err);
 
 #endif
