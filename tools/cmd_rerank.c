@@ -1,0 +1,117 @@
+/* weir rerank: texts on standard input, best first by a cross-encoder. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/json.h"
+#include "indexer/topk.h"
+#include "models/model.h"
+#include "ranker/rank.h"
+#include "tools/command.h"
+#include "tools/texts.h"
+
+typedef struct rerank_args {
+    const char *model, *query, *precision, *prompt, *logits, *template;
+    size_t threads, window, stride;
+    bool json, listwise, pointwise;
+} rerank_args;
+
+static void print_text(const wr_texts *texts, const uint32_t *order, const float *score)
+{
+    for (size_t i = 0; i < texts->n; i++) printf("%s\t%.9g\n", texts->id[order[i]], (double)score[i]);
+}
+
+static wr_status print_json(const wr_texts *texts, const uint32_t *order, const float *score, wr_err *err)
+{
+    json_t *results = json_array(), *reply = json_pack("{s:o}", "results", results);
+    for (size_t i = 0; i < texts->n && reply; i++)
+        json_array_append_new(results, json_pack("{s:s,s:i,s:f}", "id", texts->id[order[i]], "index", (int)order[i],
+                                                 "score", (double)score[i]));
+    int failed = !reply || json_dumpf(reply, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (!failed) putchar('\n');
+    json_decref(reply);
+    return failed ? wr_fail(err, WR_EIO, "standard output: cannot be written") : WR_OK;
+}
+
+static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const rerank_args *args, const wr_texts *texts,
+                              wr_err *err)
+{
+    size_t n = texts->n;
+    float *score = malloc((n + 1) * sizeof *score);
+    uint32_t *order = malloc((n + 1) * sizeof *order);
+    bool *done = malloc(n + 1);
+    wr_text query = {args->query, strlen(args->query)};
+    wr_status st = score && order && done ? WR_OK : WR_ENOMEM;
+    if (!st) st = wr_score_texts(model, pool, query, texts->text, n, NULL, score, done, NULL);
+    if (st) wr_fail(err, st, "scoring: %s", wr_status_name(st));
+    for (size_t i = 0; i < n && !st; i++) order[i] = (uint32_t)i;
+    if (!st) {
+        wr_hits_sort(order, score, n); /* equal scores keep the order of the input */
+        if (args->json) st = print_json(texts, order, score, err);
+        else print_text(texts, order, score);
+    }
+    free(score);
+    free(order);
+    free(done);
+    return st;
+}
+
+static wr_status check(const rerank_args *args, wr_err *err)
+{
+    if (!args->model) return wr_fail(err, WR_EARG, "--model MODEL is needed");
+    if (!args->query) return wr_fail(err, WR_EARG, "--query TEXT is needed");
+    if (args->listwise || args->prompt || args->logits || args->template || args->window || args->stride)
+        return wr_fail(err, WR_EUNSUPPORTED, "listwise reranking needs a decoder, and decoders are not supported yet");
+    return WR_OK;
+}
+
+static wr_status rerank(const rerank_args *args, wr_err *err)
+{
+    wr_model_options options = {.precision = args->precision};
+    wr_model *model = NULL;
+    wr_pool *pool = NULL;
+    wr_lines *lines = NULL;
+    wr_texts texts = {0};
+    wr_status st = check(args, err);
+    if (!st) st = wr_model_open(&model, args->model, &options, err);
+    if (!st && wr_model_info_get(model)->kind != WR_MODEL_CROSS)
+        st = wr_fail(err, WR_EARG, "%s: is an embedder, a cross-encoder was expected", args->model);
+    if (!st) st = wr_pool_open(&pool, (unsigned)args->threads, wr_ranker_thread_start, err);
+    if (!st) st = wr_lines_open(&lines, "-", err);
+    if (!st) st = wr_texts_read(&texts, lines, SIZE_MAX, err);
+    if (!st) st = rerank_texts(model, pool, args, &texts, err);
+    wr_texts_release(&texts);
+    wr_lines_close(lines);
+    wr_pool_close(pool);
+    wr_model_close(model);
+    return st;
+}
+
+static int run(int argc, char **argv)
+{
+    rerank_args args = {0};
+    const struct wr_option options[] = {
+        {"model", "MODEL", "a cross-encoder: a Hugging Face directory or the name of a default model", WR_OPT_TEXT,
+         &args.model},
+        {"query", "TEXT", "what the texts are ranked for", WR_OPT_TEXT, &args.query},
+        {"json", NULL, "one JSON object instead of lines", WR_OPT_FLAG, &args.json},
+        {"pointwise", NULL, "one score a text (the default for a cross-encoder)", WR_OPT_FLAG, &args.pointwise},
+        {"listwise", NULL, "refused: no decoder is supported yet", WR_OPT_FLAG, &args.listwise},
+        {"prompt", "paper|template", "refused, as --listwise", WR_OPT_TEXT, &args.prompt},
+        {"window", "N", "refused, as --listwise", WR_OPT_SIZE, &args.window},
+        {"stride", "N", "refused, as --listwise", WR_OPT_SIZE, &args.stride},
+        {"logits", "letters|top30", "refused, as --listwise", WR_OPT_TEXT, &args.logits},
+        {"chat-template", "FILE", "refused, as --listwise", WR_OPT_TEXT, &args.template},
+        {"precision", "fp32", "arithmetic (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
+        {0}};
+    wr_err err;
+    wr_status st = wr_options_parse(&wr_cmd_rerank, options, argc, argv, NULL, 0, NULL);
+    if (st) return wr_exit_status(st > 0 ? WR_OK : st);
+    st = rerank(&args, &err);
+    return st ? wr_command_fail(&wr_cmd_rerank, st, &err) : 0;
+}
+
+const struct wr_command wr_cmd_rerank = {
+    "rerank", "weir rerank --model MODEL --query TEXT [options] < texts",
+    "scores texts on standard input (one a line, or jsonl) for a query, best first", run};
