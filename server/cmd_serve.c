@@ -19,9 +19,12 @@
 #include "data/command.h"
 #include "data/version.h"
 #include "server/api.h"
+#include "tools/command.h"
 
 /* The time that requests in work get after SIGTERM: what orchestrators wait before they kill. */
 #define DRAIN_S 30
+/* And those that are still being sent: enough for what is on its way, not for a client that sleeps. */
+#define UPLOAD_S 3
 
 static int run(int argc, char **argv);
 
@@ -181,16 +184,17 @@ static bool drain(server *s)
 {
     const struct timespec tick = {0, 5000000};
     sigset_t set = our_signals();
-    uint64_t until = wr_clock_now(&wr_clock_system) + DRAIN_S * 1000000000ull;
+    uint64_t start = wr_clock_now(&wr_clock_system), gone = 0;
     wr_api_drain(s->api);
     wr_http_refuse(s->http);
-    while (wr_http_calls(s->http) > 0) {
+    while (wr_http_calls(s->http) > 0 || (wr_http_uploads(s->http) > 0 && gone < UPLOAD_S * 1000000000ull)) {
         int signal = sigtimedwait(&set, NULL, &tick);
         if (signal == SIGTERM || signal == SIGINT) {
             say("stopped by a second signal with %zu requests in work", wr_http_calls(s->http));
             _exit(1);
         }
-        if (wr_clock_now(&wr_clock_system) > until) return false;
+        gone = wr_clock_now(&wr_clock_system) - start;
+        if (gone > DRAIN_S * 1000000000ull) return false;
     }
     return true;
 }

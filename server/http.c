@@ -50,7 +50,7 @@ struct wr_http {
     wr_http_options options;
     int fd;
     char url[96];
-    atomic_size_t calls;
+    atomic_size_t calls, uploads;
     size_t body_bytes; /* reserved by all calls; used by libmicrohttpd's thread alone, as the list of peers */
     peer *peers;
     size_t npeers;
@@ -185,7 +185,7 @@ static struct wr_http_connection *begin(wr_http *http, struct MHD_Connection *mh
                         .peer = p ? p->address : "",
                         .began_ns = now(),
                         .connection = c};
-    atomic_fetch_add(&http->calls, 1);
+    atomic_fetch_add(&http->uploads, 1);
     return c;
 }
 
@@ -195,6 +195,15 @@ static size_t announced(struct MHD_Connection *mhd)
     const char *text = lookup(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     unsigned long long n = text ? strtoull(text, NULL, 10) : 0;
     return n > SIZE_MAX / 4 ? SIZE_MAX / 4 : (size_t)n;
+}
+
+/* The request is there as far as we want it. */
+static void complete(struct wr_http_connection *c)
+{
+    c->complete = true;
+    c->call.arrived_ns = now();
+    atomic_fetch_add(&c->http->calls, 1);
+    atomic_fetch_sub(&c->http->uploads, 1);
 }
 
 /* Headers are known. A client that waits for "100 Continue" gets an error at once and need not send its body; one that
@@ -207,9 +216,8 @@ static enum MHD_Result on_headers(wr_http *http, struct wr_http_connection *c)
     http->options.handler.begin(http->options.handler.ctx, call);
     bool waits = lookup(c->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
     if (call->status && (waits || length > WR_HTTP_DISCARD)) {
-        c->complete = true;
+        complete(c);
         call->close = true;
-        call->arrived_ns = now();
         return send_answer(c);
     }
     return MHD_YES;
@@ -276,8 +284,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
         return on_body(c, bytes, part);
     }
     if (!c->complete) {
-        c->complete = true;
-        c->call.arrived_ns = now();
+        complete(c);
         if (!c->call.status) http->options.handler.ready(http->options.handler.ctx, &c->call);
         if (c->suspended) return MHD_YES;
     }
@@ -293,11 +300,12 @@ static void on_done(void *cls, struct MHD_Connection *mhd, void **context, enum 
     if (p) p->waits_since_ns = now();
     http->options.handler.done(http->options.handler.ctx, &c->call,
                                c->queued && how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    atomic_size_t *count = c->complete ? &http->calls : &http->uploads;
     drop_body(c);
     wr_out_release(&c->call.reply);
     free(c);
     *context = NULL;
-    atomic_fetch_sub(&http->calls, 1);
+    atomic_fetch_sub(count, 1);
 }
 
 /* ---- life ---- */
@@ -352,6 +360,11 @@ void wr_http_refuse(wr_http *http)
 size_t wr_http_calls(const wr_http *http)
 {
     return atomic_load(&http->calls);
+}
+
+size_t wr_http_uploads(const wr_http *http)
+{
+    return atomic_load(&http->uploads);
 }
 
 void wr_http_close(wr_http *http)

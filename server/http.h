@@ -75,7 +75,9 @@ const char *wr_http_url(const wr_http *http); /* "http://127.0.0.1:41234" */
 
 /* New connections are refused from now on; those that are open go on. */
 void wr_http_refuse(wr_http *http);
-size_t wr_http_calls(const wr_http *http); /* received and not done */
+size_t wr_http_calls(const wr_http *http);   /* received whole and not done                               */
+size_t wr_http_uploads(const wr_http *http); /* not received whole yet; a client that is gone may count for
+                                              * half a minute (libmicrohttpd sees it when the silence ends)   */
 
 /* Closes all connections. No call may be suspended. NULL is fine. */
 void wr_http_close(wr_http *http);

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@ static wr_status split(const char *address, char *host, size_t cap, char port[8]
     const char *colon = strrchr(address, ':'), *from = address, *end = colon;
     const char *digits = colon ? colon + 1 : address;
     size_t n = strspn(digits, "0123456789");
-    if (n < 1 || n > 5 || digits[n]) goto bad;
+    if (n < 1 || n > 5 || digits[n] || atoi(digits) > 65535) goto bad;
     if (!colon) from = "127.0.0.1", end = from + 9;
     else if (*from == '[') {
         if (colon[-1] != ']') goto bad;
