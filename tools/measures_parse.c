@@ -337,7 +337,7 @@ static wr_status parse_ir(wr_measures *list, const char *text, wr_err *err)
     const char *spaces = " \t\r\n";
     wr_status st = WR_OK;
     for (text += strspn(text, spaces); *text && !st; text += strspn(text, spaces)) {
-        struct ir_text t = {.text = text, .n = strcspn(text, spaces)};
+        struct ir_text t = {.text = text, .n = strcspn(text, spaces), .args = text};
         size_t name = 0;
         while (name < t.n && (isalnum((unsigned char)text[name]) || text[name] == '_')) name++;
         size_t at = name;
