@@ -122,6 +122,7 @@ $(TESTS): %: %.o $(TESTLIB) $(LIB)
 	$(LINK) -lcriterion $(LDLIBS)
 
 # The others are plain programs: stress_*, bench_* and golden/* with a main(), fuzz_* with LLVMFuzzerTestOneInput().
+$(GOLDEN): RPATH := $(RPATH):'$$ORIGIN/../../../deps/faiss/lib' # golden lies one folder deeper
 $(STRESS) $(BENCHES) $(FUZZERS) $(GOLDEN): %: %.o $(LIB)
 	$(SAY) "LINK $@"
 	$(LINK) $(LDLIBS)

@@ -22,7 +22,7 @@ typedef struct wr_tokenizer wr_tokenizer; /* constant after open; shared by all 
 
 /* Ids of one text. Borrowed from the arena that was given. */
 typedef struct wr_tokens {
-    uint32_t *id; /* [n] */
+    uint32_t *id; /* [n], never NULL after WR_OK */
     size_t n;
     bool cut; /* the text had more than max tokens */
 } wr_tokens;

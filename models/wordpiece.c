@@ -398,6 +398,7 @@ wr_status wr_wordpiece_prepare(struct wr_tokenizer *tok)
 static wr_status run(walk *w, const char *text, size_t n, wr_tokens *out)
 {
     wr_status st = w->tok->plain.added.n ? split_twice(w, text, n) : split(w, &w->tok->raw, text, n);
+    if (st >= 0 && !w->id && grow(w)) st = WR_ENOMEM;
     if (st < 0) return st;
     *out = (wr_tokens){w->id, w->n, st == WR_STOPPED};
     return WR_OK;

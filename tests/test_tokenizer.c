@@ -105,6 +105,7 @@ Test(tokenizer, special_tokens_in_the_text_are_special_tokens)
 Test(tokenizer, nothing_gives_nothing)
 {
     cr_assert_eq(encoded("", 0, SIZE_MAX).n, 0);
+    cr_assert_not_null(encoded("", 0, SIZE_MAX).id);
     cr_assert_eq(encoded(" \0\xC2\x80 ", 5, SIZE_MAX).n, 0);
     cr_assert_not(encoded("", 0, 0).cut);
     cr_assert(encoded("un", 2, 0).cut);

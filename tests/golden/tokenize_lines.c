@@ -3,7 +3,7 @@
  *     tokenize_lines MODEL-DIR encode < texts > ids        without special tokens
  *     tokenize_lines MODEL-DIR single MAX < texts > ids    with them, at most MAX
  *     tokenize_lines MODEL-DIR pair < pairs > ids          a pair is a u32 with the most tokens wanted, and two texts
- *     tokenize_lines MODEL-DIR speed N < texts             encodes all N times; prints tokens, bytes, seconds of the best
+ *     tokenize_lines MODEL-DIR speed N < texts             encodes all N times; tokens, bytes, best seconds
  *
  * A text is a u32 with its length and its bytes; an answer is a u32 with their number and that many u32 ids (of a pair:
  * type << 24 | id), all little-endian. */
