@@ -1,0 +1,356 @@
+#include "models/model.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/mapfile.h"
+#include "models/encoder.h"
+#include "models/heads.h"
+#include "models/model_config.h"
+#include "models/safetensors.h"
+#include "models/weights.h"
+
+/* Where `make install` puts models; the Makefile defines it. */
+#ifndef WR_PREFIX
+#define WR_PREFIX "/usr/local"
+#endif
+
+/* Speeds are kept for batches of 1, 2..3, 4..7 ... tokens: a short batch costs more a token than a long one. */
+#define SPEED_CLASSES 20
+
+/* A new measurement counts an eighth. */
+#define SPEED_SHIFT 3
+
+struct wr_model {
+    wr_model_info info;
+    wr_tensors *tensors;
+    wr_weights weights;
+    wr_encoder encoder;
+    wr_classifier classifier;
+    wr_tokenizer *tokenizer;
+    char *path;
+    char model_type[32], architecture[128];
+    _Atomic uint64_t speed[SPEED_CLASSES]; /* nanoseconds a token, 0 = nothing measured yet */
+};
+
+/* ---- finding it ---- */
+
+static bool is_model(const char *folder, const char *name, char *out)
+{
+    return !wr_path_join(out, WR_MAX_PATH, folder, name) && wr_path_is_dir(out);
+}
+
+/* build/models, seen from build/release/weir or build/release/tests/test_x. */
+static bool is_in_build(const char *name, char *out)
+{
+    char program[WR_MAX_PATH], folder[WR_MAX_PATH + 16];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) return false;
+    program[n] = 0;
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(program, '/');
+        if (!slash) return false;
+        *slash = 0;
+        snprintf(folder, sizeof folder, "%s/../models", program);
+        if (is_model(folder, name, out)) return true;
+    }
+    return false;
+}
+
+/* Turns what the user wrote into a folder; a name without '/' is looked up, never in the current directory. */
+static wr_status locate(const char *name, char *out, wr_err *err)
+{
+    const char *models = getenv("WEIR_MODELS");
+    if (strchr(name, '/')) {
+        if (strlen(name) >= WR_MAX_PATH) return wr_fail(err, WR_EARG, "the model's path is too long");
+        strcpy(out, name);
+        if (wr_path_is_dir(out)) return WR_OK;
+        return wr_fail(err, WR_ENOTFOUND, "%s: no such model folder", name);
+    }
+    if (*name && strcmp(name, ".") && strcmp(name, "..")) {
+        if (models && *models && is_model(models, name, out)) return WR_OK;
+        if (is_model(WR_PREFIX "/share/weir/models", name, out) || is_in_build(name, out)) return WR_OK;
+    }
+    return wr_fail(err, WR_ENOTFOUND,
+                   "%s: no such model in WEIR_MODELS, %s/share/weir/models or the build tree (a folder is written with "
+                   "a slash, as in ./%s)",
+                   name, WR_PREFIX, name);
+}
+
+/* ---- its hash ---- */
+
+static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t n)
+{
+    char head[WR_MAX_PATH];
+    int length = snprintf(head, sizeof head, "%s %zu\n", name, n);
+    wr_sha256_add(hash, head, (size_t)length);
+    wr_sha256_add(hash, bytes, n);
+}
+
+static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, wr_err *err)
+{
+    wr_map map;
+    wr_status st = wr_map_open(&map, path, err);
+    if (st) return st;
+    hash_part(hash, name, map.bytes, map.size);
+    wr_map_close(&map);
+    return WR_OK;
+}
+
+/* Everything that decides what the model computes: name, length and bytes of each file, always in this order. */
+static wr_status hash_model(wr_model *model, const wr_model_config *config, wr_err *err)
+{
+    static const char *const names[] = {
+        "config.json",           "tokenizer.json",          "vocab.txt",
+        "tokenizer_config.json", "special_tokens_map.json", "sentence_bert_config.json"};
+    char path[WR_MAX_PATH];
+    wr_status st = WR_OK;
+    wr_sha256 *hash = wr_sha256_new();
+    if (!hash) return wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < sizeof names / sizeof *names && !st; i++)
+        if (!wr_path_join(path, sizeof path, config->base, names[i]) && wr_path_exists(path))
+            st = hash_file(hash, names[i], path, err);
+    if (!st && !wr_path_join(path, sizeof path, model->path, "modules.json") && wr_path_exists(path))
+        st = hash_file(hash, "modules.json", path, err);
+    if (!st && config->pooling_path[0]) st = hash_file(hash, "pooling", config->pooling_path, err);
+    for (size_t i = 0; i < wr_tensors_nfiles(model->tensors) && !st; i++) {
+        const void *bytes;
+        size_t n;
+        const char *name = wr_tensors_file(model->tensors, i, &bytes, &n);
+        hash_part(hash, name, bytes, n);
+    }
+    wr_sha256_finish(hash, model->info.sha256);
+    return st;
+}
+
+/* ---- opening ---- */
+
+/* The least that a sequence can be: [CLS] x [SEP]; for a pair [CLS] q [SEP] p [SEP]. */
+static size_t least_tokens(wr_model_kind kind)
+{
+    return kind == WR_MODEL_CROSS ? 5 : 3;
+}
+
+static wr_status check_limit(const wr_model *model, const char *what, size_t tokens, wr_err *err)
+{
+    size_t least = least_tokens(model->info.kind);
+    if (tokens >= least && tokens <= model->info.positions) return WR_OK;
+    return wr_fail(err, WR_EARG, "%s: %zu tokens for a %s, expected %zu to %zu", model->path, tokens, what, least,
+                   model->info.positions);
+}
+
+static wr_status set_limits(wr_model *model, const wr_model_config *config, const wr_model_options *options,
+                            wr_err *err)
+{
+    wr_model_info *info = &model->info;
+    info->max_doc_tokens = options->max_doc_tokens ? options->max_doc_tokens : config->max_tokens;
+    info->max_query_tokens = options->max_query_tokens ? options->max_query_tokens : info->max_doc_tokens;
+    wr_status st = check_limit(model, "document", info->max_doc_tokens, err);
+    return st ? st : check_limit(model, "query", info->max_query_tokens, err);
+}
+
+/* Pooling and normalisation of an embedder, the classifier of a cross-encoder. */
+static wr_status read_head(wr_model *model, const wr_model_config *config, const wr_model_options *options, wr_err *err)
+{
+    wr_model_info *info = &model->info;
+    if (config->classification || wr_classifier_is_in(&model->weights)) {
+        info->kind = WR_MODEL_CROSS;
+        wr_status st = wr_classifier_read(&model->classifier, config, &model->weights, err);
+        info->nlabels = model->classifier.out.out;
+        return st;
+    }
+    info->kind = WR_MODEL_EMBED;
+    info->pooling = options->pooling ? options->pooling : config->pooling ? config->pooling : WR_POOL_CLS;
+    info->normalize = config->normalize;
+    return WR_OK;
+}
+
+static wr_status read_weights(wr_model *model, const wr_model_config *config, const wr_model_options *options,
+                              wr_err *err)
+{
+    wr_status st = wr_tensors_open(&model->tensors, config->base, err);
+    if (st) return st;
+    if ((st = wr_weights_init(&model->weights, model->tensors, config->base, err))) return st;
+    st = wr_encoder_open(&model->encoder, config, &model->weights, err);
+    if (!st) st = read_head(model, config, options, err);
+    if (st) wr_fail_prefix(err, "%s", config->base);
+    return st;
+}
+
+static wr_status read_tokenizer(wr_model *model, const wr_model_config *config, wr_err *err)
+{
+    wr_status st = wr_tokenizer_open(&model->tokenizer, config->base, err);
+    if (st) return st;
+    size_t n = wr_tokenizer_vocab_size(model->tokenizer);
+    if (n <= config->vocab) return WR_OK;
+    return wr_fail(err, WR_EFORMAT, "%s: the tokenizer has %zu tokens, the model embeds %zu", config->base, n,
+                   config->vocab);
+}
+
+static void describe(wr_model *model, const wr_model_config *config)
+{
+    wr_model_info *info = &model->info;
+    const char *slash = strrchr(model->path, '/');
+    memcpy(model->model_type, config->model_type, sizeof model->model_type);
+    memcpy(model->architecture, config->architecture, sizeof model->architecture);
+    info->path = model->path;
+    info->name = slash ? slash + 1 : model->path;
+    info->model_type = model->model_type;
+    info->architecture = model->architecture;
+    info->layers = config->layers;
+    info->dim = config->dim;
+    info->heads = config->heads;
+    info->ffn = config->ffn;
+    info->vocab = config->vocab;
+    info->positions = config->positions;
+}
+
+static wr_status open_folder(wr_model *model, const char *folder, const wr_model_options *options, wr_err *err)
+{
+    wr_model_config config;
+    wr_status st;
+    if (!(model->path = realpath(folder, NULL))) return wr_fail(err, WR_EIO, "%s: no absolute path for it", folder);
+    if ((st = wr_model_config_read(&config, model->path, err))) return st;
+    describe(model, &config);
+    if ((st = read_weights(model, &config, options, err)) || (st = read_tokenizer(model, &config, err)) ||
+        (st = set_limits(model, &config, options, err)))
+        return st;
+    model->info.parameters = model->weights.parameters;
+    return hash_model(model, &config, err);
+}
+
+wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err)
+{
+    static const wr_model_options defaults;
+    char folder[WR_MAX_PATH];
+    *model = NULL;
+    if (!options) options = &defaults;
+    if (options->precision && strcmp(options->precision, "fp32"))
+        return wr_fail(err, WR_EUNSUPPORTED, "precision %s: expected fp32", options->precision);
+    wr_status st = locate(name_or_path, folder, err);
+    if (st) return st;
+    wr_model *m = calloc(1, sizeof *m);
+    if (!m) return wr_fail(err, WR_ENOMEM, "%s: out of memory", folder);
+    if ((st = open_folder(m, folder, options, err))) {
+        wr_model_close(m);
+        return st;
+    }
+    wr_model_thread_init();
+    *model = m;
+    return WR_OK;
+}
+
+void wr_model_close(wr_model *model)
+{
+    if (!model) return;
+    wr_tokenizer_close(model->tokenizer);
+    wr_encoder_close(&model->encoder);
+    wr_weights_release(&model->weights);
+    wr_tensors_close(model->tensors);
+    free(model->path);
+    free(model);
+}
+
+const wr_model_info *wr_model_info_get(const wr_model *model)
+{
+    return &model->info;
+}
+
+const wr_tokenizer *wr_model_tokenizer(const wr_model *model)
+{
+    return model->tokenizer;
+}
+
+/* ---- running ---- */
+
+static size_t speed_class(size_t ntok)
+{
+    size_t halvings = 0;
+    while (ntok >>= 1) halvings++;
+    return halvings < SPEED_CLASSES ? halvings : SPEED_CLASSES - 1;
+}
+
+/* The model is constant to its users; what it learns about speed is its own. */
+static void learn(const wr_model *model, size_t ntok, uint64_t ns)
+{
+    _Atomic uint64_t *speed = &((wr_model *)(uintptr_t)model)->speed[speed_class(ntok)];
+    uint64_t each = ns / ntok ? ns / ntok : 1, old = atomic_load_explicit(speed, memory_order_relaxed), new;
+    do new = old ? old - (old >> SPEED_SHIFT) + (each >> SPEED_SHIFT) : each;
+    while (
+        !atomic_compare_exchange_weak_explicit(speed, &old, new ? new : 1, memory_order_relaxed, memory_order_relaxed));
+}
+
+/* The nearest class that has been measured; of two equally near the one of shorter batches, which promises less. */
+uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
+{
+    size_t at = speed_class(ntok);
+    for (size_t away = 0; away < SPEED_CLASSES; away++) {
+        uint64_t each = at >= away ? atomic_load_explicit(&model->speed[at - away], memory_order_relaxed) : 0;
+        if (!each && at + away < SPEED_CLASSES)
+            each = atomic_load_explicit(&model->speed[at + away], memory_order_relaxed);
+        if (each) return each * ntok;
+    }
+    return 0;
+}
+
+/* Encoder and head: out is what the kind of model gives. */
+static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget, float *out)
+{
+    const wr_model_info *info = &model->info;
+    bool first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS;
+    uint64_t start = wr_clock_now(&wr_clock_system);
+    const float *states;
+    wr_model_thread_init();
+    wr_status st = wr_encoder_run(&model->encoder, batch, first_only, arena, budget, &states);
+    if (st) return st;
+    if (info->kind == WR_MODEL_CROSS)
+        st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);
+    else
+        wr_pool_states(info->pooling, info->normalize, states, batch, info->dim, out);
+    if (!st) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
+    return st;
+}
+
+static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_arena *arena,
+                        const wr_budget *budget, float *out)
+{
+    if (model->info.kind != kind) return WR_EARG;
+    if (batch->nseq == 0) return WR_OK;
+    size_t mark = wr_arena_mark(arena);
+    wr_status st = run(model, batch, arena, budget, out);
+    wr_arena_rollback(arena, mark);
+    return st;
+}
+
+wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                         float *out)
+{
+    return run_as(WR_MODEL_EMBED, model, batch, arena, budget, out);
+}
+
+wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                         float *out)
+{
+    return run_as(WR_MODEL_CROSS, model, batch, arena, budget, out);
+}
+
+float wr_model_relevance(const wr_model *model, const float *logits)
+{
+    return model->info.nlabels == 2 ? logits[1] - logits[0] : logits[0];
+}
+
+size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest)
+{
+    /* a head's dense layer at most doubles the first tokens' states */
+    return wr_encoder_arena_bytes(&model->encoder, ntok, longest) +
+           wr_padded_rows(ntok) * model->info.dim * sizeof(float) + WR_ARENA_ALIGN;
+}
+
+void wr_model_thread_init(void)
+{
+    wr_encoder_thread_init();
+}

@@ -1,0 +1,291 @@
+#include "models/model_config.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "data/json.h"
+#include "data/mapfile.h"
+
+/* The largest config.json is one with a name for each of some thousand labels. */
+#define MAX_JSON ((size_t)16 << 20)
+
+/* One JSON file being read, and the name that errors give it. */
+typedef struct source {
+    json_t *root;
+    const char *path;
+    wr_err *err;
+} source;
+
+/* The value under either of two names (the second may be NULL); NULL when absent or null. */
+static const json_t *member(const source *s, const char *name, const char *other)
+{
+    const json_t *value = json_object_get(s->root, name);
+    if ((!value || json_is_null(value)) && other) value = json_object_get(s->root, other);
+    return json_is_null(value) ? NULL : value;
+}
+
+/* An integer in min..max. Without the member: otherwise, when that is not 0. */
+static wr_status size_of(const source *s, const char *name, const char *other, size_t min, size_t max, size_t otherwise,
+                         size_t *out)
+{
+    const json_t *value = member(s, name, other);
+    *out = otherwise;
+    if (!value && otherwise) return WR_OK;
+    if (!value) return wr_fail(s->err, WR_EFORMAT, "%s: no %s", s->path, name);
+    json_int_t n = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (n < 0 || (uint64_t)n < min || (uint64_t)n > max)
+        return wr_fail(s->err, WR_EFORMAT, "%s: %s: expected an integer from %zu to %zu", s->path, name, min, max);
+    *out = (size_t)n;
+    return WR_OK;
+}
+
+/* A string, "" when absent. */
+static const char *text_of(const source *s, const char *name, const char *other)
+{
+    const char *text = json_string_value(member(s, name, other));
+    return text ? text : "";
+}
+
+static bool is_true(const source *s, const char *name)
+{
+    return json_is_true(json_object_get(s->root, name));
+}
+
+/* Loads dir/name as an object; *present is false when the file is missing and that is allowed. */
+static wr_status load(source *s, char *path, const char *dir, const char *name, bool needed, bool *present, wr_err *err)
+{
+    *s = (source){.path = path, .err = err};
+    *present = false;
+    wr_status st = wr_path_join(path, WR_MAX_PATH, dir, name);
+    if (st) return wr_fail(err, st, "%s/%s: the path is too long", dir, name);
+    if (!needed && !wr_path_exists(path)) return WR_OK;
+    if ((st = wr_json_load(&s->root, path, MAX_JSON, err))) return st;
+    *present = true;
+    return WR_OK;
+}
+
+/* ---- config.json ---- */
+
+/* matchmaker's concatenating re-rankers name the base model instead of its sizes. */
+static bool is_base(const source *s, const char *name)
+{
+    const char *base = text_of(s, "bert_model", NULL), *slash = strrchr(base, '/');
+    return !strcmp(slash ? slash + 1 : base, name);
+}
+
+/* model_type "BERT_Cat" (arXiv 2010.02666's published checkpoints): a DistilBERT or BERT base under `bert_model.` and
+ * one linear layer; config.json holds no sizes but the base model's name. */
+static wr_status read_cat(wr_model_config *c, const source *s)
+{
+    c->distil = is_base(s, "distilbert-base-uncased");
+    if (!c->distil && !is_base(s, "bert-base-uncased"))
+        return wr_fail(s->err, WR_EUNSUPPORTED,
+                       "%s: model_type BERT_Cat on bert_model \"%s\", expected distilbert-base-uncased or "
+                       "bert-base-uncased",
+                       s->path, text_of(s, "bert_model", NULL));
+    snprintf(c->model_type, sizeof c->model_type, "%s", c->distil ? "distilbert" : "bert");
+    c->layers = c->distil ? 6 : 12;
+    c->dim = 768;
+    c->heads = 12;
+    c->ffn = 3072;
+    c->vocab = 30522;
+    c->positions = 512;
+    c->types = 2;
+    c->eps = 1e-12f;
+    return WR_OK;
+}
+
+static wr_status read_activation(wr_model_config *c, const source *s)
+{
+    const char *act = text_of(s, "hidden_act", "activation");
+    if (!*act || !strcmp(act, "gelu"))
+        c->act = WR_ACT_GELU;
+    else if (!strcmp(act, "relu"))
+        c->act = WR_ACT_RELU;
+    else
+        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: activation \"%s\", expected gelu or relu", s->path, act);
+    return WR_OK;
+}
+
+static wr_status read_sizes(wr_model_config *c, const source *s)
+{
+    wr_status st;
+    if ((st = size_of(s, "hidden_size", "dim", 1, WR_MAX_DIM, 0, &c->dim)) ||
+        (st = size_of(s, "num_hidden_layers", "n_layers", 1, WR_MAX_LAYERS, 0, &c->layers)) ||
+        (st = size_of(s, "num_attention_heads", "n_heads", 1, WR_MAX_DIM, 0, &c->heads)) ||
+        (st = size_of(s, "intermediate_size", "hidden_dim", 1, WR_MAX_FFN, 0, &c->ffn)) ||
+        (st = size_of(s, "vocab_size", NULL, 1, WR_MAX_VOCAB, 0, &c->vocab)) ||
+        (st = size_of(s, "max_position_embeddings", NULL, 2, WR_MAX_POSITIONS, 512, &c->positions)) ||
+        (st = size_of(s, "type_vocab_size", NULL, 1, 256, 2, &c->types)))
+        return st;
+    if (c->dim % c->heads)
+        return wr_fail(s->err, WR_EFORMAT, "%s: %zu dimensions cannot be split over %zu heads", s->path, c->dim,
+                       c->heads);
+    const json_t *eps = member(s, "layer_norm_eps", NULL);
+    double value = eps ? json_number_value(eps) : 1e-12;
+    if (!(value > 0 && value < 1)) return wr_fail(s->err, WR_EFORMAT, "%s: layer_norm_eps is not in 0..1", s->path);
+    c->eps = (float)value;
+    return WR_OK;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+/* Heads that have tensors of the same names as ours but mean something else. */
+static wr_status read_architecture(wr_model_config *c, const source *s)
+{
+    static const char *const others[] = {"ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering",
+                                         "ForNextSentencePrediction", "LMHeadModel"};
+    const json_t *first = json_array_get(json_object_get(s->root, "architectures"), 0);
+    const char *name = json_string_value(first);
+    snprintf(c->architecture, sizeof c->architecture, "%s", name ? name : "");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ends_with(c->architecture, others[i]))
+            return wr_fail(s->err, WR_EUNSUPPORTED,
+                           "%s: architecture %s, expected an encoder or sequence classification", s->path,
+                           c->architecture);
+    c->classification = ends_with(c->architecture, "ForSequenceClassification");
+    return WR_OK;
+}
+
+static wr_status read_model(wr_model_config *c, const source *s)
+{
+    const char *type = text_of(s, "model_type", NULL);
+    wr_status st = read_architecture(c, s);
+    if (st) return st;
+    if (!strcmp(type, "BERT_Cat")) return read_cat(c, s);
+    c->distil = !strcmp(type, "distilbert");
+    if (!c->distil && strcmp(type, "bert"))
+        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected bert or distilbert", s->path, type);
+    snprintf(c->model_type, sizeof c->model_type, "%s", type);
+    const char *positions = text_of(s, "position_embedding_type", NULL);
+    if (*positions && strcmp(positions, "absolute"))
+        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
+                       positions);
+    if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
+    if ((st = read_sizes(c, s))) return st;
+    return read_activation(c, s);
+}
+
+static wr_status read_config(wr_model_config *c, wr_err *err)
+{
+    char path[WR_MAX_PATH];
+    bool present;
+    source s;
+    wr_status st = load(&s, path, c->base, "config.json", true, &present, err);
+    if (!st && !json_is_object(s.root)) st = wr_fail(err, WR_EFORMAT, "%s: expected an object", path);
+    if (!st) st = read_model(c, &s);
+    json_decref(s.root);
+    return st;
+}
+
+/* ---- sentence-transformers ---- */
+
+static wr_status read_pooling_mode(wr_model_config *c, const source *s)
+{
+    static const struct {
+        const char *key, *mode;
+        wr_pooling pooling;
+    } modes[] = {{"pooling_mode_cls_token", "cls", WR_POOL_CLS},
+                 {"pooling_mode_mean_tokens", "mean", WR_POOL_MEAN},
+                 {"pooling_mode_max_tokens", "max", WR_POOL_MAX}};
+    static const char *const others[] = {"pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens",
+                                         "pooling_mode_lasttoken"};
+    const char *mode = text_of(s, "pooling_mode", NULL); /* the newer spelling */
+    size_t asked = 0;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (*mode ? !strcmp(mode, modes[i].mode) : is_true(s, modes[i].key)) {
+            c->pooling = modes[i].pooling;
+            asked++;
+        }
+    for (size_t i = 0; i < sizeof others / sizeof *others && !*mode; i++)
+        if (is_true(s, others[i]))
+            return wr_fail(s->err, WR_EUNSUPPORTED, "%s: %s, expected cls, mean or max pooling", s->path, others[i]);
+    if (asked == 1) return WR_OK;
+    if (*mode)
+        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: pooling_mode \"%s\", expected cls, mean or max", s->path, mode);
+    return wr_fail(s->err, WR_EUNSUPPORTED, "%s: %zu kinds of pooling at once, expected one", s->path, asked);
+}
+
+static wr_status read_pooling(wr_model_config *c, const char *dir, const char *folder, bool needed, wr_err *err)
+{
+    char at[WR_MAX_PATH];
+    bool present;
+    source s;
+    wr_status st = wr_path_join(at, sizeof at, dir, folder);
+    if (st) return wr_fail(err, st, "%s/%s: the path is too long", dir, folder);
+    st = load(&s, c->pooling_path, at, "config.json", needed, &present, err);
+    if (!present) c->pooling_path[0] = 0;
+    if (present) st = read_pooling_mode(c, &s);
+    json_decref(s.root);
+    return st;
+}
+
+/* A folder inside the model's own, as modules.json may name it. */
+static bool is_inside(const char *path)
+{
+    return path[0] != '/' && !strstr(path, "..");
+}
+
+static wr_status read_module(wr_model_config *c, const char *dir, const source *s, const json_t *module)
+{
+    const char *type = json_string_value(json_object_get(module, "type"));
+    const char *folder = json_string_value(json_object_get(module, "path"));
+    if (!type || !folder || !is_inside(folder))
+        return wr_fail(s->err, WR_EFORMAT, "%s: a module without type or with a path outside the model", s->path);
+    const char *dot = strrchr(type, '.'), *name = dot ? dot + 1 : type;
+    if (!strcmp(name, "Pooling")) return read_pooling(c, dir, folder, true, s->err);
+    if (!strcmp(name, "Normalize")) return c->normalize = true, WR_OK;
+    if (strcmp(name, "Transformer"))
+        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: module %s, expected Transformer, Pooling and Normalize", s->path,
+                       name);
+    if (*folder && wr_path_join(c->base, sizeof c->base, dir, folder))
+        return wr_fail(s->err, WR_EARG, "%s/%s: the path is too long", dir, folder);
+    return WR_OK;
+}
+
+static wr_status read_modules(wr_model_config *c, const char *dir, wr_err *err)
+{
+    char path[WR_MAX_PATH];
+    bool present;
+    source s;
+    size_t i;
+    json_t *module;
+    wr_status st = load(&s, path, dir, "modules.json", false, &present, err);
+    if (st) return st;
+    if (!present) return read_pooling(c, dir, "1_Pooling", false, err);
+    if (!json_is_array(s.root)) st = wr_fail(err, WR_EFORMAT, "%s: expected an array", path);
+    json_array_foreach(s.root, i, module) if (!st) st = read_module(c, dir, &s, module);
+    json_decref(s.root);
+    return st;
+}
+
+/* The tokenizer's own truncation does not count (all-MiniLM-L6-v2's says 128, its maximum is 256). */
+static wr_status read_length(wr_model_config *c, wr_err *err)
+{
+    char path[WR_MAX_PATH];
+    bool present;
+    source s;
+    size_t max = c->positions;
+    wr_status st = load(&s, path, c->base, "sentence_bert_config.json", false, &present, err);
+    if (!st && present) st = size_of(&s, "max_seq_length", NULL, 2, 1u << 30, c->positions, &max);
+    c->max_tokens = max < c->positions ? max : c->positions;
+    json_decref(s.root);
+    return st;
+}
+
+wr_status wr_model_config_read(wr_model_config *config, const char *dir, wr_err *err)
+{
+    memset(config, 0, sizeof *config);
+    if (strlen(dir) >= sizeof config->base) return wr_fail(err, WR_EARG, "%s: the path is too long", dir);
+    strcpy(config->base, dir);
+    wr_status st = read_modules(config, dir, err);
+    if (!st) st = read_config(config, err);
+    if (!st) st = read_length(config, err);
+    return st;
+}

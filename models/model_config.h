@@ -1,0 +1,45 @@
+/* What the JSON files of a model directory say: config.json, and sentence-transformers' modules.json,
+ * 1_Pooling/config.json and sentence_bert_config.json where present.
+ *
+ * The files are untrusted: every size is checked against the bounds below before anything is allocated by it.
+ */
+#ifndef WR_MODELS_MODEL_CONFIG_H
+#define WR_MODELS_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/status.h"
+#include "models/model.h"
+
+/* Generous: the largest published BERT has 48 layers of 2560; xxl vocabularies have a million entries. */
+#define WR_MAX_LAYERS 256
+#define WR_MAX_DIM 16384
+#define WR_MAX_FFN 131072
+#define WR_MAX_VOCAB (1u << 24)
+#define WR_MAX_POSITIONS 65536
+#define WR_MAX_PATH 4096
+
+typedef enum wr_activation { WR_ACT_GELU, WR_ACT_RELU } wr_activation;
+
+/* The first three are the family's names for one and the same network: post-norm layers, learned positions. */
+typedef struct wr_model_config {
+    bool distil;         /* DistilBERT's tensor names; no token types, no pooler                    */
+    bool classification; /* the architecture says sequence classification                           */
+    char model_type[32]; /* "bert", "distilbert"                                                    */
+    char architecture[128];
+    size_t layers, dim, heads, ffn, vocab, positions, types;
+    float eps; /* of LayerNorm */
+    wr_activation act;
+    wr_pooling pooling; /* WR_POOL_AUTO when no file says */
+    bool normalize;
+    size_t max_tokens;              /* min(sentence_bert_config.json's max_seq_length, positions)               */
+    char base[WR_MAX_PATH];         /* the folder of the transformer: dir, or what modules.json names            */
+    char pooling_path[WR_MAX_PATH]; /* the pooling config that was read, "" for none                      */
+} wr_model_config;
+
+/* Reads what dir holds. WR_EUNSUPPORTED names a model_type, activation, position embedding or module that we do not
+ * have. */
+wr_status wr_model_config_read(wr_model_config *config, const char *dir, wr_err *err);
+
+#endif
