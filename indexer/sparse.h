@@ -7,9 +7,10 @@
  *
  * THE FILE: checked file "WRSPARSE" (data/mapfile.h), version 1, little-endian; offsets count from the payload's start.
  *
- * Docids are cut into blocks of 64 and groups of 128 blocks (8,192 docids). The search bounds a group, then a block,
- * from the largest impacts in them, and scores a block's postings where they lie: nothing is decoded, so docids are
- * stored as offsets in their group or block, at the width of a machine type. Why these sizes: BENCHMARKS.md, "BM25".
+ * Docids are cut into groups of 8,192 and blocks of 64. The search bounds a group by the largest impacts in it and
+ * scores its postings where they lie: nothing is decoded, so docids are stored as offsets in their group at the width
+ * of a machine type. Blocks tell where a docid must be looked for and how much it can bring. Why these sizes:
+ * BENCHMARKS.md, "BM25".
  *
  *   header, 128 bytes
  *       0  u32  kind: 1 = BM25 (2, weights as given, is reserved)
@@ -39,11 +40,10 @@
  *   postings of a term, by shape, each array on a multiple of its width, zeros to a multiple of 4 at the end;
  *   G = groups = ceil(ndocs / 8192). A slice is what a term has in one group: entries start[g] <= i < start[g + 1].
  *     0 list    u32 docid[df], ascending          u8 q[df]
- *     1 groups  u16 low[df] = docid % 8192        u8 q[df]        u32 start[G + 1]    u8 max[G], largest q of the slice
- *     2 blocks  for each slice of n entries: u8 low[n] = docid % 64, u8 q[n] (it begins at byte 2 * start[g])
- *               u32 start[G + 1]    u8 max[G]     for each group: u16 first[128], entry of the slice where each block
- *                                                 begins; u8 max[128], the largest q of each block
- *   Lists suit terms rarer than the groups are many, groups those that most blocks do not have: sparse_format.h.
+ *     1 groups  the slices: u16 low[n] = docid % 8192, u8 q[n], from byte (3 * start[g] + g) & ~1 on (so that low is on
+ * a multiple of 2 and the place needs no table) u32 start[G + 1]    u8 max[G], largest q of each slice 2 blocks  the
+ * arrays of 1, then for each group: u16 first[128], entry of the slice where each block begins; u8 max[128], the
+ * largest q of each block Which term has which shape: sparse_shape() in sparse_format.h.
  */
 #ifndef WR_INDEXER_SPARSE_H
 #define WR_INDEXER_SPARSE_H
@@ -112,11 +112,16 @@ typedef struct wr_sparse_query {
 } wr_sparse_query;
 
 /* The k best documents, exact over the stored impacts: identical to exhaustive scoring, ties by docid, for every k.
- * A score is summed over the query's terms in ascending order of term id, in float, so the same document gets the same
- * bits whatever path computed it. Dynamic pruning (block-max MaxScore).
- * The budget is checked at least every few ten thousand postings; past it hits are the best so far, hits->partial set.
- * hits is borrowed from arena. k in 1..WR_MAX_K. WR_ENOMEM when the arena is exhausted. exclude[nexclude] (ascending
- * docids, may be NULL) never enter. */
+ *
+ * A score is the sum over the query's terms of weight * impact, each product rounded to a multiple of a unit: the power
+ * of two of which the largest score that the weights allow has 2^22 to 2^23. So sums are exact, whatever their order,
+ * the same document gets the same bits on every path, and a unit is as small as what float would round away.
+ *
+ * Dynamic pruning (MaxScore over groups of documents, see sparse_search.c). The budget is checked at every group and
+ * every 16,384 postings (about 20 us); past it hits are the best so far, hits->partial set. hits->seen counts the
+ * documents whose score was worked out or begun. hits is borrowed from arena. k in 1..WR_MAX_K. WR_ENOMEM when the
+ * arena is exhausted (it needs about 64 KiB, 1.1 KiB a term, 24 bytes a hit, and 8 bytes for 8,192 documents).
+ * exclude[nexclude] (ascending docids, may be NULL) never enter. A term id that does not exist is passed over. */
 wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query, size_t k, const uint32_t *exclude,
                            size_t nexclude, const wr_budget *budget, wr_arena *arena, wr_hits *hits);
 

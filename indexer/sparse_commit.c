@@ -24,8 +24,8 @@ struct commit {
     uint32_t *start;                 /* [ngroups + 1] */
     uint8_t *group_max;              /* [ngroups]     */
     unsigned char *record;           /* [GROUP_RECORD * ngroups] */
-    unsigned char *low;              /* docids of a list or of groups, else those of the open slice */
-    uint8_t *impact;                 /* likewise */
+    unsigned char *low;              /* docids of a list, or of the open slice */
+    uint8_t *impact;                 /* likewise                               */
 };
 
 static wr_status io_fail(wr_err *err)
@@ -33,11 +33,15 @@ static wr_status io_fail(wr_err *err)
     return wr_fail(err, WR_EIO, "a temporary file of the index cannot be used: %s", strerror(errno));
 }
 
-static void pad(wr_file *file, uint64_t unit)
+static void pad_to(wr_file *file, uint64_t offset)
 {
     static const unsigned char zero[SPARSE_ALIGN];
-    uint64_t at = wr_file_offset(file);
-    wr_file_write(file, zero, (size_t)(sparse_round_up(at, unit) - at));
+    wr_file_write(file, zero, (size_t)(offset - wr_file_offset(file)));
+}
+
+static void pad(wr_file *file, uint64_t unit)
+{
+    pad_to(file, sparse_round_up(wr_file_offset(file), unit));
 }
 
 /* ---- one term ---- */
@@ -54,11 +58,13 @@ static void set_first(struct commit *out, uint32_t block)
 static void to_group(struct commit *out, uint32_t group)
 {
     while (out->group < group) {
-        if (out->entry.shape == SHAPE_BLOCKS) {
-            set_first(out, GROUP_BLOCKS - 1);
-            wr_file_write(out->file, out->low, out->in_group);
+        if (out->entry.shape != SHAPE_LIST) {
+            uint64_t place = (3 * (uint64_t)out->start[out->group] + out->group) & ~(uint64_t)1;
+            pad_to(out->file, out->header.postings + out->entry.postings + place);
+            wr_file_write(out->file, out->low, 2 * (size_t)out->in_group);
             wr_file_write(out->file, out->impact, out->in_group);
         }
+        if (out->entry.shape == SHAPE_BLOCKS) set_first(out, GROUP_BLOCKS - 1);
         out->start[++out->group] = (uint32_t)out->seen;
         out->in_group = 0;
         out->block = 0;
@@ -85,19 +91,19 @@ static wr_status commit_term(void *arg, const unsigned char *name, size_t len, u
 
 static wr_status end_term(struct commit *out, wr_err *err)
 {
-    to_group(out, (uint32_t)out->ngroups);
-    uint64_t n = out->seen;
-    if (out->entry.shape != SHAPE_BLOCKS) {
-        wr_file_write(out->file, out->low, (out->entry.shape == SHAPE_LIST ? 4 : 2) * n);
+    uint64_t n = out->seen, start = out->header.postings + out->entry.postings;
+    if (out->entry.shape == SHAPE_LIST) {
+        wr_file_write(out->file, out->low, 4 * n);
         wr_file_write(out->file, out->impact, n);
-    }
-    pad(out->file, 4);
-    if (out->entry.shape != SHAPE_LIST) {
+    } else {
+        to_group(out, (uint32_t)out->ngroups);
+        pad_to(out->file, start + out->at.start);
         wr_file_write(out->file, out->start, 4 * (out->ngroups + 1));
         wr_file_write(out->file, out->group_max, out->ngroups);
-        pad(out->file, 4);
+        pad_to(out->file, start + out->at.record);
+        if (out->entry.shape == SHAPE_BLOCKS) wr_file_write(out->file, out->record, out->ngroups * GROUP_RECORD);
     }
-    if (out->entry.shape == SHAPE_BLOCKS) wr_file_write(out->file, out->record, out->ngroups * GROUP_RECORD);
+    pad(out->file, 4);
     out->header.nterms++;
     out->header.npostings += n;
     return fwrite(&out->entry, sizeof out->entry, 1, out->table) == 1 ? WR_OK : io_fail(err);
@@ -114,25 +120,22 @@ static wr_status commit_posting(void *arg, uint32_t docid, uint32_t tf, wr_err *
 {
     struct commit *out = arg;
     uint8_t q = quantise(out, docid, tf);
-    uint32_t group = docid / GROUP_DOCS, block = docid % GROUP_DOCS / BLOCK_DOCS;
-    to_group(out, group);
-    if (q > out->group_max[group]) out->group_max[group] = q;
     if (q > out->entry.max) out->entry.max = q;
-    if (out->entry.shape == SHAPE_BLOCKS) {
-        set_first(out, block);
-        uint8_t *max = out->record + (size_t)group * GROUP_RECORD + 2 * GROUP_BLOCKS + block;
-        if (q > *max) *max = q;
-        out->low[out->in_group] = (unsigned char)(docid % BLOCK_DOCS);
-        out->impact[out->in_group] = q;
+    if (out->entry.shape == SHAPE_LIST) {
+        memcpy(out->low + 4 * out->in_group, &docid, 4);
     } else {
+        uint32_t group = docid / GROUP_DOCS, block = docid % GROUP_DOCS / BLOCK_DOCS;
         uint16_t low = (uint16_t)(docid % GROUP_DOCS);
-        if (out->entry.shape == SHAPE_LIST)
-            memcpy(out->low + 4 * out->seen, &docid, 4);
-        else
-            memcpy(out->low + 2 * out->seen, &low, 2);
-        out->impact[out->seen] = q;
+        to_group(out, group);
+        memcpy(out->low + 2 * out->in_group, &low, 2);
+        if (q > out->group_max[group]) out->group_max[group] = q;
+        if (out->entry.shape == SHAPE_BLOCKS) {
+            uint8_t *max = out->record + (size_t)group * GROUP_RECORD + 2 * GROUP_BLOCKS + block;
+            set_first(out, block);
+            if (q > *max) *max = q;
+        }
     }
-    out->in_group++;
+    out->impact[out->in_group++] = q;
     return ++out->seen == out->entry.df ? end_term(out, err) : WR_OK;
 }
 
@@ -169,12 +172,12 @@ static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer,
                                   .b = params->b,
                                   .scale = 1.0f / 255,
                                   .postings = sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
-    size_t n = (size_t)out->ngroups + 1; /* a list has 2.5, groups have 32 postings a group at most */
+    size_t n = (size_t)out->ngroups + 1; /* a list has 2.5 postings a group at most */
     out->start = malloc(n * sizeof *out->start);
     out->group_max = malloc(n);
     out->record = malloc(n * GROUP_RECORD);
-    out->low = malloc(n * GROUP_BLOCKS / 4 * 2 + GROUP_DOCS);
-    out->impact = malloc(n * GROUP_BLOCKS / 4 + GROUP_DOCS);
+    out->low = malloc(n * 10 + 2 * GROUP_DOCS);
+    out->impact = malloc(n * 3 + GROUP_DOCS);
     if (!out->start || !out->group_max || !out->record || !out->low || !out->impact)
         return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
     if ((st = sparse_tmp_open(&out->table, writer->dir, err))) return st;

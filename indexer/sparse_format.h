@@ -18,7 +18,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-en
 #define SPARSE_ENTRY 24
 #define SPARSE_ALIGN 64
 
-#define BLOCK_DOCS 64u /* the documents of a block that may enter fit the bits of a u64 */
+#define BLOCK_DOCS 64u
 #define GROUP_BLOCKS 128u
 #define GROUP_DOCS (BLOCK_DOCS * GROUP_BLOCKS)
 
@@ -46,9 +46,10 @@ typedef struct sparse_header {
 } sparse_header;
 _Static_assert(sizeof(sparse_header) == SPARSE_HEADER, "the header is read as it lies");
 
-/* Byte offsets of a term's arrays from the start of its postings; what a shape has not is 0. */
+/* Byte offsets of a term's arrays from the start of its postings, which begin with the docids of a list or the slices;
+ * what a shape has not is 0. */
 typedef struct sparse_layout {
-    uint64_t low, impact, start, group_max, record, bytes;
+    uint64_t impact, start, group_max, record, bytes;
 } sparse_layout;
 
 static inline uint64_t sparse_round_up(uint64_t n, uint64_t unit)
@@ -61,12 +62,14 @@ static inline uint64_t sparse_groups(uint64_t ndocs)
     return (ndocs + GROUP_DOCS - 1) / GROUP_DOCS;
 }
 
-/* Space decides between lists and groups (5 bytes a posting, or 3 and 5 bytes a group). Between groups and blocks it is
- * time: block maxima are worth their 384 bytes a group where a block in four has the term. */
+/* Space decides between lists (5 bytes a posting) and groups (3 bytes a posting and 5 a group). Blocks, 384 bytes a
+ * group, are for terms that one document in BLOCKS_DENSITY has: in rarer ones a docid is found as fast without them. */
+#define BLOCKS_DENSITY 32
+
 static inline enum shape sparse_shape(uint64_t df, uint64_t ngroups)
 {
     if (2 * df <= 5 * ngroups) return SHAPE_LIST;
-    return df <= ngroups * (GROUP_BLOCKS / 4) ? SHAPE_GROUPS : SHAPE_BLOCKS;
+    return df <= ngroups * (GROUP_DOCS / BLOCKS_DENSITY) ? SHAPE_GROUPS : SHAPE_BLOCKS;
 }
 
 /* No overflow: df and ngroups are below 2^32. */
@@ -78,8 +81,7 @@ static inline sparse_layout sparse_layout_of(enum shape shape, uint64_t df, uint
         at.bytes = sparse_round_up(5 * df, 4);
         return at;
     }
-    at.impact = shape == SHAPE_GROUPS ? 2 * df : 0;
-    at.start = sparse_round_up(shape == SHAPE_GROUPS ? 3 * df : 2 * df, 4);
+    at.start = sparse_round_up(3 * df + ngroups, 4);
     at.group_max = at.start + 4 * (ngroups + 1);
     at.record = sparse_round_up(at.group_max + ngroups, 4);
     at.bytes = at.record + (shape == SHAPE_BLOCKS ? GROUP_RECORD * ngroups : 0);
@@ -102,17 +104,25 @@ typedef struct sparse_term {
     enum shape shape;
     uint32_t df;
     uint8_t max;
-    const uint32_t *docid;       /* list                                    */
-    const uint16_t *low;         /* groups                                  */
-    const uint8_t *impact;       /* list, groups; of blocks: the slices     */
-    const uint32_t *start;       /* groups, blocks                          */
-    const uint8_t *group_max;    /* groups, blocks                          */
-    const unsigned char *record; /* blocks                                  */
+    const uint32_t *docid;       /* [df] of a list, else NULL                           */
+    const uint8_t *impact;       /* [df] of a list                                      */
+    const unsigned char *slices; /* of groups and blocks                                */
+    const uint32_t *start;       /* [groups + 1]                                        */
+    const uint8_t *group_max;    /* [groups]                                            */
+    const unsigned char *record; /* [groups] of GROUP_RECORD bytes, NULL but for blocks */
 } sparse_term;
 
 bool sparse_term_get(const wr_sparse *sparse, uint64_t term, sparse_term *out);
 
-/* Entries of group g: [*from, *from + *n). Binary search in a list. Damaged bounds give an empty slice. */
-void sparse_slice(const sparse_term *term, uint32_t g, uint32_t *from, uint32_t *n);
+/* What a term has in one group. */
+typedef struct sparse_slice {
+    uint32_t n, from;      /* entries; the first one's place among all of the term */
+    const uint32_t *docid; /* [n] of a list, else NULL                             */
+    const uint16_t *low;   /* [n] of groups and blocks, docid % GROUP_DOCS         */
+    const uint8_t *impact; /* [n]                                                  */
+} sparse_slice;
+
+/* Group g's slice; binary search in a list. Damaged bounds give an empty one. */
+sparse_slice sparse_slice_get(const sparse_term *term, uint32_t g);
 
 #endif

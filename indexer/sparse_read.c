@@ -106,15 +106,16 @@ bool sparse_term_get(const wr_sparse *sparse, uint64_t id, sparse_term *term)
     if (!sparse_entry_get(sparse, id, &entry)) return false;
     const unsigned char *base = sparse->postings + entry.postings;
     sparse_layout at = sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
-    *term = (sparse_term){.shape = entry.shape, .df = entry.df, .max = entry.max, .impact = base + at.impact};
+    *term = (sparse_term){.shape = entry.shape, .df = entry.df, .max = entry.max};
     if (entry.shape == SHAPE_LIST) {
         term->docid = (const uint32_t *)(const void *)base;
+        term->impact = base + at.impact;
         return true;
     }
-    term->low = (const uint16_t *)(const void *)base;
+    term->slices = base;
     term->start = (const uint32_t *)(const void *)(base + at.start);
     term->group_max = base + at.group_max;
-    term->record = base + at.record;
+    if (entry.shape == SHAPE_BLOCKS) term->record = base + at.record;
     return true;
 }
 
@@ -134,20 +135,23 @@ static uint32_t lower_bound(const uint32_t *list, uint32_t n, uint64_t docid)
     return lo;
 }
 
-void sparse_slice(const sparse_term *term, uint32_t g, uint32_t *from, uint32_t *n)
+static sparse_slice list_slice(const sparse_term *term, uint32_t g)
 {
-    uint32_t end;
-    if (term->shape == SHAPE_LIST) {
-        uint64_t first = (uint64_t)g * GROUP_DOCS;
-        *from = lower_bound(term->docid, term->df, first);
-        end = *from + lower_bound(term->docid + *from, term->df - *from, first + GROUP_DOCS);
-    } else {
-        *from = term->start[g];
-        end = term->start[g + 1];
-    }
-    bool sound = *from <= end && end <= term->df && end - *from <= GROUP_DOCS;
-    *n = sound ? end - *from : 0;
-    if (!sound) *from = 0;
+    uint64_t first = (uint64_t)g * GROUP_DOCS;
+    uint32_t from = lower_bound(term->docid, term->df, first);
+    uint32_t n = lower_bound(term->docid + from, term->df - from, first + GROUP_DOCS);
+    return (sparse_slice){.n = n, .from = from, .docid = term->docid + from, .impact = term->impact + from};
+}
+
+sparse_slice sparse_slice_get(const sparse_term *term, uint32_t g)
+{
+    if (term->docid) return list_slice(term, g);
+    uint32_t from = term->start[g], to = term->start[g + 1];
+    if (from >= to || to > term->df || to - from > GROUP_DOCS) return (sparse_slice){.from = from};
+    uint32_t n = to - from;
+    const unsigned char *at = term->slices + ((3 * (uint64_t)from + g) & ~(uint64_t)1);
+    const uint16_t *low = (const uint16_t *)(const void *)at;
+    return (sparse_slice){.n = n, .from = from, .low = low, .impact = at + 2 * (size_t)n};
 }
 
 static int compare_name(const wr_sparse *sparse, uint64_t id, const char *term, size_t len)
@@ -186,40 +190,17 @@ float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
     return (float)log(1 + (n - df + 0.5) / (df + 0.5));
 }
 
-/* Entry of the slice that is docid's, or n. */
-static uint32_t find_in_slice(const sparse_term *term, uint32_t docid, uint32_t from, uint32_t n)
-{
-    uint32_t i = 0, to = n;
-    if (term->shape == SHAPE_LIST) {
-        i = lower_bound(term->docid + from, n, docid);
-        return i < n && term->docid[from + i] == docid ? i : n;
-    }
-    if (term->shape == SHAPE_GROUPS) {
-        while (i < n && term->low[from + i] != docid % GROUP_DOCS) i++;
-        return i;
-    }
-    uint16_t first[2];
-    uint32_t block = docid % GROUP_DOCS / BLOCK_DOCS;
-    const unsigned char *record = term->record + (size_t)(docid / GROUP_DOCS) * GROUP_RECORD;
-    memcpy(first, record + 2 * block, block + 1 < GROUP_BLOCKS ? 4 : 2);
-    if (block + 1 < GROUP_BLOCKS && first[1] <= n) to = first[1];
-    const unsigned char *low = term->impact + 2 * (size_t)from;
-    for (i = first[0]; i < to; i++)
-        if (low[i] == docid % BLOCK_DOCS) return i;
-    return n;
-}
-
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 {
     sparse_term term;
-    uint32_t from, n;
+    uint32_t i = 0;
     if (docid >= sparse->header.ndocs || !sparse_term_get(sparse, id, &term)) return 0;
-    sparse_slice(&term, docid / GROUP_DOCS, &from, &n);
-    uint32_t i = find_in_slice(&term, docid, from, n);
-    if (i >= n) return 0;
-    const uint8_t *impact = term.impact + from;
-    if (term.shape == SHAPE_BLOCKS) impact += (size_t)from + n;
-    return (float)impact[i] * sparse->header.scale;
+    sparse_slice slice = sparse_slice_get(&term, docid / GROUP_DOCS);
+    if (slice.docid)
+        while (i < slice.n && slice.docid[i] != docid) i++;
+    else
+        while (i < slice.n && slice.low[i] != docid % GROUP_DOCS) i++;
+    return i < slice.n ? (float)slice.impact[i] * sparse->header.scale : 0;
 }
 
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)

@@ -1,8 +1,10 @@
-/* Searching the postings of sparse.h: best groups first, in a group best bounds only, blocks scored where they lie.
+/* Searching the postings of sparse.h: MaxScore (Turtle & Flood 1995), a group of docids at a time, best groups first.
  *
- * Floating-point sums keep their order when every summand does, so a bound that adds the largest impacts in the order
- * in which a score adds its own is never below the score: no slack is needed, and what is skipped could not have
- * entered. */
+ * In each group the query's terms are divided: those whose largest impacts there together do not reach the k-th best
+ * score so far are optional, for a document that has no other term cannot enter. The postings of the required terms are
+ * added up in an array over the group, without merging and without branches. Documents that may enter with what the
+ * optional terms can add are candidates; they take what the optional terms have for them, one term after the other,
+ * the one that may bring most first, and after each term those that can no longer enter are dropped. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,40 +16,72 @@
  * millisecond, while the look (30 ns) does not show. */
 #define POSTINGS_PER_CHECK 16384
 
-/* A term of the query: its postings, what each stored impact contributes, and its slice of the group at hand. */
+/* Looking one candidate up in a slice takes the time of passing over this many of its postings (measured: 6 to 12). */
+#define LOOK_UP_POSTINGS 8
+
+/* A sum's mark: the document is in the list of candidates. Sums are below (see set_unit). */
+#define CANDIDATE ((uint32_t)1 << 31)
+
+/* A term of the query: its postings, what each stored impact adds to a sum, and what it has in the group at hand. */
 struct part {
     sparse_term term;
     uint32_t id;
-    float weight, scale;
-    float contribution[256]; /* weight * (q * scale) */
-
-    uint32_t n; /* entries of the slice */
+    float weight, cost; /* cost: df by weight; the higher, the sooner it is optional */
+    uint32_t add[256];  /* by stored impact, in units */
+    uint32_t n;         /* postings in the group: */
+    const uint16_t *low;
     const uint8_t *impact;
-    const uint8_t *low8;   /* offset in the block, of shape blocks */
-    const uint16_t *low16; /* offset in the group, of shape groups */
-    const uint32_t *docid; /* of shape list */
-    const uint16_t *first; /* [GROUP_BLOCKS] */
-    const uint8_t *max;    /* [GROUP_BLOCKS] */
-    uint16_t own_first[GROUP_BLOCKS];
-    uint8_t own_max[GROUP_BLOCKS];
+    const unsigned char *record; /* of the group, or NULL            */
+    uint16_t *own_low;           /* [min(df, GROUP_DOCS)] of a list  */
+    uint32_t bound;              /* the most it adds in the group    */
+    uint32_t rest;               /* the most that it and the optional parts before it add */
 };
 
 struct search {
     const wr_sparse *sparse;
-    struct part *part; /* [n] by ascending id */
+    const wr_budget *budget;
+    struct part *part; /* [n] highest cost first */
     size_t n;
-    struct part **active; /* [n] parts with entries in the group at hand */
-    size_t nactive;
+    struct part **active; /* [n] parts that the group has: [noptional] optional ones, then the required */
+    size_t nactive, noptional;
+    uint32_t *sum;       /* [GROUP_DOCS], in units, all zero between groups */
+    uint16_t *candidate; /* [GROUP_DOCS + 1] */
+    size_t ncandidates;
     const uint32_t *exclude;
     size_t nexclude;
-    wr_topk top;
+    uint64_t *best; /* [room] keys of documents that may be among the best, in no order */
+    size_t nbest, room, k;
+    uint64_t worst;     /* keys up to it are not among the best */
+    float unit;         /* scores are multiples of it */
+    uint32_t threshold; /* the k-th best score in units; 0 while there is room */
+    uint32_t need;      /* what a sum must reach to enter from the group at hand */
+    uint32_t unchecked; /* postings since the last look at the clock */
     uint64_t seen;
 };
 
-static int by_id(const void *a, const void *b)
+/* ---- setting up ---- */
+
+static int by_cost(const void *a, const void *b)
 {
     const struct part *x = a, *y = b;
+    if (x->cost != y->cost) return x->cost < y->cost ? 1 : -1;
     return (x->id > y->id) - (x->id < y->id);
+}
+
+/* The unit of scores: the power of two of which the largest possible score has 2^22 to 2^23. */
+static void set_unit(struct search *s)
+{
+    int exponent;
+    float most = 0;
+    for (size_t i = 0; i < s->n; i++) most += s->part[i].weight * (UINT8_MAX * s->sparse->header.scale);
+    frexpf(most, &exponent);
+    s->unit = ldexpf(1, exponent - 23);
+    for (size_t i = 0; i < s->n; i++) {
+        struct part *part = &s->part[i];
+        float each = part->weight * s->sparse->header.scale / s->unit;
+        for (int q = 0; q < 256; q++) part->add[q] = (uint32_t)(int32_t)((float)q * each + 0.5f);
+        for (int q = 1; q < 256 && part->add[q] == 0; q++) part->add[q] = 1; /* a match is a match */
+    }
 }
 
 /* Takes the query's terms; those that the index does not have, or whose weight adds nothing, are left out. */
@@ -57,22 +91,29 @@ static wr_status search_init(struct search *s, const wr_sparse *sparse, const wr
     assert(k >= 1 && k <= WR_MAX_K);
     if (k > sparse->header.ndocs) k = sparse->header.ndocs ? (size_t)sparse->header.ndocs : 1;
     *s = (struct search){.sparse = sparse, .exclude = exclude, .nexclude = nexclude};
-    uint32_t *docid = wr_arena_calloc(arena, k, sizeof *docid);
-    float *score = wr_arena_calloc(arena, k, sizeof *score);
+    s->k = k;
+    s->room = 2 * k > k + 32 ? 2 * k : k + 32;
+    s->best = wr_arena_alloc(arena, s->room * sizeof *s->best);
     s->part = wr_arena_calloc(arena, query->n, sizeof *s->part);
     s->active = wr_arena_calloc(arena, query->n, sizeof(struct part *));
-    if (!docid || !score || !s->part || !s->active) return WR_ENOMEM;
-    wr_topk_init(&s->top, k, docid, score);
+    s->sum = wr_arena_calloc(arena, GROUP_DOCS, sizeof *s->sum);
+    s->candidate = wr_arena_alloc(arena, (GROUP_DOCS + 1) * sizeof *s->candidate);
+    if (!s->best || !s->part || !s->active || !s->sum || !s->candidate) return WR_ENOMEM;
     for (size_t i = 0; i < query->n; i++) {
         struct part *part = &s->part[s->n];
         if (!(query->weight[i] > 0) || !sparse_term_get(sparse, query->term[i], &part->term)) continue;
         part->id = query->term[i];
         part->weight = query->weight[i];
-        part->scale = sparse->header.scale;
-        for (unsigned q = 0; q < 256; q++) part->contribution[q] = part->weight * ((float)q * part->scale);
+        part->cost = (float)part->term.df / part->weight;
+        if (part->term.docid) {
+            part->own_low = wr_arena_alloc(arena, (part->term.df < GROUP_DOCS ? part->term.df : GROUP_DOCS) *
+                                                      sizeof *part->own_low);
+            if (!part->own_low) return WR_ENOMEM;
+        }
         s->n++;
     }
-    qsort(s->part, s->n, sizeof *s->part, by_id);
+    qsort(s->part, s->n, sizeof *s->part, by_cost);
+    set_unit(s);
     return WR_OK;
 }
 
@@ -82,104 +123,266 @@ static int compare_docid(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void offer(struct search *s, uint32_t docid, float score)
+static void swap(uint64_t *a, uint64_t *b)
 {
-    if (docid >= s->sparse->header.ndocs) return; /* only in a damaged file */
-    if (s->nexclude && bsearch(&docid, s->exclude, s->nexclude, sizeof docid, compare_docid)) return;
-    wr_topk_push(&s->top, docid, score);
+    uint64_t t = *a;
+    *a = *b;
+    *b = t;
 }
 
-/* True when a document whose score is at most bound and whose docid is at least first may still enter. */
-static bool may_enter(const wr_topk *top, float bound, uint32_t first)
+/* Brings the k greatest of n > k keys to the front (Hoare's selection). */
+static void select_best(uint64_t *key, size_t n, size_t k)
 {
-    return bound > 0 && (top->n < top->k || wr_better(bound, first, top->score[0], top->docid[0]));
-}
-
-/* ---- the slice of one group ---- */
-
-/* Places of the entries of a slice by block, and the largest impact of each block, where the file does not have them.
- */
-static void part_blocks(struct part *part)
-{
-    unsigned block = 0;
-    memset(part->own_max, 0, sizeof part->own_max);
-    part->own_first[0] = 0;
-    for (uint32_t i = 0; i < part->n; i++) {
-        uint32_t low = part->docid ? part->docid[i] : part->low16[i];
-        unsigned at = low % GROUP_DOCS / BLOCK_DOCS;
-        while (block < at) part->own_first[++block] = (uint16_t)i;
-        if (part->impact[i] > part->own_max[block]) part->own_max[block] = part->impact[i];
+    while (n > 1) {
+        uint64_t a = key[0], b = key[n / 2], c = key[n - 1];
+        uint64_t pivot = a > b ? (b > c ? b : a > c ? c : a) : (a > c ? a : b > c ? c : b);
+        size_t m = 0; /* keys above the pivot, to the front without a branch */
+        for (size_t i = 0; i < n; i++) {
+            uint64_t x = key[i];
+            key[i] = key[m];
+            key[m] = x;
+            m += x > pivot;
+        }
+        if (m == k) return;
+        if (m > k) {
+            n = m;
+            continue;
+        }
+        size_t at = m;
+        while (key[at] != pivot) at++;
+        swap(&key[m], &key[at]);
+        m++;
+        if (m >= k) return;
+        key += m;
+        n -= m;
+        k -= m;
     }
-    while (block < GROUP_BLOCKS - 1) part->own_first[++block] = (uint16_t)part->n;
-    part->first = part->own_first;
-    part->max = part->own_max;
 }
 
-static void part_slice(struct part *part, uint32_t group)
+static void refresh(struct search *s)
+{
+    if (s->nbest < s->k) return;
+    if (s->nbest > s->k) select_best(s->best, s->nbest, s->k);
+    s->nbest = s->k;
+    uint64_t worst = UINT64_MAX;
+    for (size_t i = 0; i < s->k; i++) worst = s->best[i] < worst ? s->best[i] : worst;
+    s->worst = worst;
+    s->threshold = (uint32_t)(worst >> 32);
+    if (s->threshold > s->need) s->need = s->threshold;
+}
+
+static void offer(struct search *s, uint32_t docid, uint32_t sum)
+{
+    uint64_t key = (uint64_t)sum << 32 | (UINT32_MAX - docid);
+    if (key <= s->worst || docid >= s->sparse->header.ndocs) return; /* the latter only in a damaged file */
+    if (s->nexclude && bsearch(&docid, s->exclude, s->nexclude, sizeof docid, compare_docid)) return;
+    s->best[s->nbest++] = key;
+    if (s->nbest == s->room) refresh(s);
+}
+
+static uint32_t needed(const struct search *s, uint32_t group)
+{
+    if (s->worst == 0) return 1;
+    return s->threshold + (group * GROUP_DOCS > UINT32_MAX - (uint32_t)s->worst);
+}
+
+/* False when the time is up. */
+static bool in_time(struct search *s, size_t postings)
+{
+    s->unchecked += (uint32_t)postings;
+    if (s->unchecked < POSTINGS_PER_CHECK) return true;
+    s->unchecked = 0;
+    return !wr_budget_spent(s->budget);
+}
+
+/* ---- one group ---- */
+
+/* A list's docids become offsets in the group, as the other shapes have them. */
+static void enter_list(struct part *part, const sparse_slice *slice)
+{
+    uint8_t max = 0;
+    for (uint32_t i = 0; i < slice->n; i++) {
+        part->own_low[i] = (uint16_t)(slice->docid[i] % GROUP_DOCS);
+        if (slice->impact[i] > max) max = slice->impact[i];
+    }
+    part->low = part->own_low;
+    part->bound = part->add[max];
+}
+
+/* Fills in what the part has in the group; false when that is nothing. */
+static bool part_enter(struct part *part, uint32_t group)
 {
     const sparse_term *term = &part->term;
-    uint32_t from;
-    sparse_slice(term, group, &from, &part->n);
-    if (part->n == 0) return;
-    part->impact = term->impact + from;
-    if (term->shape == SHAPE_BLOCKS) {
-        const unsigned char *record = term->record + (size_t)group * GROUP_RECORD;
-        part->low8 = part->impact + from;
-        part->impact = part->low8 + part->n;
-        part->first = (const uint16_t *)(const void *)record;
-        part->max = record + 2 * GROUP_BLOCKS;
-        return;
-    }
-    part->docid = term->shape == SHAPE_LIST ? term->docid + from : NULL;
-    part->low16 = term->low + from;
-    part_blocks(part);
+    sparse_slice slice = sparse_slice_get(term, group);
+    part->n = slice.n;
+    part->low = slice.low;
+    part->impact = slice.impact;
+    if (slice.n == 0) return false;
+    part->record = term->record ? term->record + (size_t)group * GROUP_RECORD : NULL;
+    if (term->docid)
+        enter_list(part, &slice);
+    else
+        part->bound = part->add[term->group_max[group]];
+    return true;
 }
 
+/* Divides the group's terms into optional and required ones. */
 static void enter_group(struct search *s, uint32_t group)
 {
-    s->nactive = 0;
+    uint32_t rest = 0;
+    s->nactive = s->noptional = s->ncandidates = 0;
+    s->need = needed(s, group);
     for (size_t i = 0; i < s->n; i++) {
-        part_slice(&s->part[i], group);
-        if (s->part[i].n > 0) s->active[s->nactive++] = &s->part[i];
+        struct part *part = &s->part[i];
+        if (!part_enter(part, group)) continue;
+        part->rest = rest += part->bound;
+        s->active[s->nactive++] = part;
+        if (rest < s->need) s->noptional = s->nactive;
     }
 }
 
-/* Adds what the part has in one block to the sums of its documents. */
-static uint32_t add_block(const struct part *part, unsigned block, float sum[BLOCK_DOCS])
+static void add_postings(const struct part *part, uint32_t *restrict sum)
 {
-    uint32_t from = part->first[block], to = block + 1 < GROUP_BLOCKS ? part->first[block + 1] : part->n;
-    if (to > part->n || from > to) return 0; /* only in a damaged file */
-    const float *contribution = part->contribution;
-    if (part->term.shape == SHAPE_BLOCKS)
-        for (uint32_t i = from; i < to; i++) sum[part->low8[i] % BLOCK_DOCS] += contribution[part->impact[i]];
-    else if (part->term.shape == SHAPE_GROUPS)
-        for (uint32_t i = from; i < to; i++) sum[part->low16[i] % BLOCK_DOCS] += contribution[part->impact[i]];
-    else
-        for (uint32_t i = from; i < to; i++) sum[part->docid[i] % BLOCK_DOCS] += contribution[part->impact[i]];
-    return to - from;
+    const uint32_t *restrict add = part->add;
+    for (uint32_t i = 0; i < part->n; i++) sum[part->low[i] % GROUP_DOCS] += add[part->impact[i]];
 }
 
-/* Scores every document of a block; returns the postings read. */
-static uint32_t score_block(struct search *s, uint32_t first, unsigned block)
+/* As above, for candidates alone. */
+static void add_to_candidates(const struct part *part, uint32_t *restrict sum)
 {
-    float sum[BLOCK_DOCS] = {0};
-    uint32_t postings = 0;
-    for (size_t i = 0; i < s->nactive; i++) postings += add_block(s->active[i], block, sum);
-    for (uint32_t d = 0; d < BLOCK_DOCS; d++) {
-        if (!(sum[d] > 0)) continue;
-        s->seen++;
-        if (may_enter(&s->top, sum[d], first + d)) offer(s, first + d, sum[d]);
+    const uint32_t *restrict add = part->add;
+    for (uint32_t i = 0; i < part->n; i++) {
+        uint32_t low = part->low[i] % GROUP_DOCS, mask = 0 - (sum[low] >> 31);
+        sum[low] += add[part->impact[i]] & mask;
     }
-    return postings;
 }
 
-/* ---- bounds ---- */
+/* Scores the documents of a part, all terms being required. */
+static void score_documents(struct search *s, uint32_t group, const struct part *part)
+{
+    for (uint32_t i = 0; i < part->n; i++) {
+        uint32_t low = part->low[i] % GROUP_DOCS, sum = s->sum[low];
+        s->sum[low] = 0;
+        s->seen += sum > 0;
+        if (sum >= s->need) offer(s, group * GROUP_DOCS + low, sum);
+    }
+}
+
+/* Makes candidates of a part's documents that may enter with what the optional terms add; clears the others. */
+static void choose(struct search *s, const struct part *part)
+{
+    uint32_t least = s->need - s->active[s->noptional - 1]->rest, *restrict all = s->sum;
+    uint16_t *restrict candidate = s->candidate;
+    size_t n = s->ncandidates;
+    for (uint32_t i = 0; i < part->n; i++) {
+        uint32_t low = part->low[i] % GROUP_DOCS, sum = all[low], old = sum >> 31;
+        uint32_t fresh = (sum >= least) & (old ^ 1);
+        candidate[n] = (uint16_t)low;
+        n += fresh;
+        all[low] = (sum | fresh << 31) & (0 - (fresh | old));
+    }
+    s->seen += n - s->ncandidates;
+    s->ncandidates = n;
+}
+
+/* What a part adds to the document at `low` in the group. */
+static uint32_t find(const struct part *part, uint32_t low)
+{
+    uint32_t i = 0, n = part->n;
+    if (part->record) {
+        uint16_t first[2] = {0, 0};
+        uint32_t block = low / BLOCK_DOCS;
+        memcpy(first, part->record + 2 * block, block + 1 < GROUP_BLOCKS ? 4 : 2);
+        i = first[0];
+        if (block + 1 < GROUP_BLOCKS && first[1] < n) n = first[1];
+        while (i < n && part->low[i] < low) i++;
+    } else {
+        while (n > 1) {
+            uint32_t half = n / 2;
+            i = part->low[i + half] <= low ? i + half : i;
+            n -= half;
+        }
+        n = part->n;
+    }
+    return i < n && part->low[i] == low ? part->add[part->impact[i]] : 0;
+}
+
+/* Looks the candidates up in a part; those that cannot enter whatever the parts before it add are dropped. */
+static void look_up(struct search *s, const struct part *part, uint32_t rest)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->ncandidates; i++) {
+        uint32_t low = s->candidate[i], sum = s->sum[low] & ~CANDIDATE;
+        uint32_t most = part->record ? part->add[part->record[2 * GROUP_BLOCKS + low / BLOCK_DOCS]] : part->bound;
+        if (sum + most + rest >= s->need) sum += find(part, low);
+        bool keep = sum + rest >= s->need;
+        s->sum[low] = keep ? sum | CANDIDATE : 0;
+        s->candidate[kept] = (uint16_t)low;
+        kept += keep;
+    }
+    s->ncandidates = kept;
+}
+
+/* The same by passing over the part's postings. */
+static void pass_over(struct search *s, const struct part *part, uint32_t rest)
+{
+    uint32_t least = s->need - rest, *restrict all = s->sum;
+    uint16_t *restrict candidate = s->candidate;
+    size_t kept = 0;
+    add_to_candidates(part, all);
+    for (size_t i = 0; i < s->ncandidates; i++) {
+        uint32_t low = candidate[i], sum = all[low];
+        bool keep = (sum & ~CANDIDATE) >= least;
+        all[low] = keep ? sum : 0;
+        candidate[kept] = (uint16_t)low;
+        kept += keep;
+    }
+    s->ncandidates = kept;
+}
+
+/* False when the time was up; the sums are not cleared then. */
+static bool search_group(struct search *s, uint32_t group)
+{
+    if (wr_budget_spent(s->budget)) return false;
+    if (s->nbest > s->k + s->k / 4) refresh(s);
+    s->unchecked = 0;
+    enter_group(s, group);
+    for (size_t i = s->noptional; i < s->nactive; i++) {
+        add_postings(s->active[i], s->sum);
+        if (!in_time(s, s->active[i]->n)) return false;
+    }
+    for (size_t i = s->noptional; i < s->nactive; i++) {
+        if (s->noptional == 0)
+            score_documents(s, group, s->active[i]);
+        else
+            choose(s, s->active[i]);
+        if (!in_time(s, s->active[i]->n)) return false;
+    }
+    for (size_t i = s->noptional; i-- > 0 && s->ncandidates > 0;) {
+        const struct part *part = s->active[i];
+        uint32_t rest = i > 0 ? s->active[i - 1]->rest : 0;
+        size_t work = LOOK_UP_POSTINGS * s->ncandidates;
+        if (work < part->n)
+            look_up(s, part, rest);
+        else
+            pass_over(s, part, rest);
+        if (!in_time(s, work < part->n ? work : part->n)) return false;
+    }
+    for (size_t i = 0; i < s->ncandidates; i++) {
+        uint32_t low = s->candidate[i];
+        offer(s, group * GROUP_DOCS + low, s->sum[low] & ~CANDIDATE);
+        s->sum[low] = 0;
+    }
+    return true;
+}
+
+/* ---- all groups ---- */
 
 static void add_group_bounds(const struct part *part, float *bound, uint64_t ngroups)
 {
     const sparse_term *term = &part->term;
-    if (term->shape != SHAPE_LIST) {
-        for (uint64_t g = 0; g < ngroups; g++) bound[g] += part->contribution[term->group_max[g]];
+    if (!term->docid) {
+        for (uint64_t g = 0; g < ngroups; g++) bound[g] += (float)part->add[term->group_max[g]];
         return;
     }
     for (uint32_t i = 0; i < term->df;) {
@@ -187,70 +390,47 @@ static void add_group_bounds(const struct part *part, float *bound, uint64_t ngr
         uint8_t max = 0;
         for (; i < term->df && term->docid[i] / GROUP_DOCS == g; i++)
             if (term->impact[i] > max) max = term->impact[i];
-        if (g < ngroups) bound[g] += part->contribution[max];
+        if (g < ngroups) bound[g] += (float)part->add[max];
     }
 }
 
-static void block_bounds(const struct search *s, float bound[GROUP_BLOCKS])
+static int descending(const void *a, const void *b)
 {
-    memset(bound, 0, GROUP_BLOCKS * sizeof *bound);
-    for (size_t i = 0; i < s->nactive; i++) {
-        const struct part *part = s->active[i];
-        const uint8_t *max = part->max;
-        float weight = part->weight, scale = part->scale;
-        for (unsigned b = 0; b < GROUP_BLOCKS; b++) bound[b] += weight * ((float)max[b] * scale);
-    }
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : -1;
 }
 
-/* Scores the blocks of a group that may hold a hit. False when the time was up. */
-static bool search_group(struct search *s, uint32_t group, const wr_budget *budget)
+static wr_status hits_fill(struct search *s, bool partial, wr_arena *arena, wr_hits *hits)
 {
-    float bound[GROUP_BLOCKS];
-    uint32_t postings = 0;
-    if (wr_budget_spent(budget)) return false;
-    enter_group(s, group);
-    block_bounds(s, bound);
-    for (unsigned block = 0; block < GROUP_BLOCKS; block++) {
-        uint32_t first = group * GROUP_DOCS + block * BLOCK_DOCS;
-        if (!may_enter(&s->top, bound[block], first)) continue;
-        postings += score_block(s, first, block);
-        if (postings < POSTINGS_PER_CHECK) continue;
-        if (wr_budget_spent(budget)) return false;
-        postings = 0;
+    refresh(s);
+    size_t n = s->nbest;
+    qsort(s->best, n, sizeof *s->best, descending);
+    *hits = (wr_hits){wr_arena_alloc(arena, n * 4), wr_arena_alloc(arena, n * 4), n, partial, s->seen};
+    for (size_t i = 0; i < n; i++) {
+        hits->docid[i] = UINT32_MAX - (uint32_t)s->best[i];
+        hits->score[i] = (float)(s->best[i] >> 32) * s->unit;
     }
-    return true;
-}
-
-/* ---- the two searches ---- */
-
-static void hits_fill(struct search *s, wr_hits *hits)
-{
-    size_t n = wr_topk_sort(&s->top);
-    *hits = (wr_hits){s->top.docid, s->top.score, n, hits->partial, s->seen};
+    return WR_OK;
 }
 
 wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query, size_t k, const uint32_t *exclude,
                            size_t nexclude, const wr_budget *budget, wr_arena *arena, wr_hits *hits)
 {
     struct search s;
+    bool partial = false;
     *hits = (wr_hits){0};
     size_t ngroups = (size_t)sparse->ngroups;
     wr_status st = search_init(&s, sparse, query, k, exclude, nexclude, arena);
-    float *bound = wr_arena_calloc(arena, ngroups, sizeof *bound);
+    float *bound = wr_arena_calloc(arena, ngroups, sizeof *bound); /* in units: below 2^24, exact as float */
     uint32_t *group = wr_arena_calloc(arena, ngroups, sizeof *group);
     if (st || !bound || !group) return WR_ENOMEM;
+    s.budget = budget;
     for (size_t i = 0; i < s.n; i++) add_group_bounds(&s.part[i], bound, ngroups);
     for (size_t g = 0; g < ngroups; g++) group[g] = (uint32_t)g;
     wr_hits_sort(group, bound, ngroups);
-    for (size_t g = 0; g < ngroups && !hits->partial; g++) {
-        if (!may_enter(&s.top, bound[g], group[g] * GROUP_DOCS)) {
-            if (s.top.n < s.top.k || bound[g] < s.top.score[0]) break;
-            continue;
-        }
-        hits->partial = !search_group(&s, group[g], budget);
-    }
-    hits_fill(&s, hits);
-    return WR_OK;
+    for (size_t g = 0; g < ngroups && !partial && bound[g] >= (float)s.threshold && bound[g] > 0; g++)
+        if (bound[g] >= (float)needed(&s, group[g])) partial = !search_group(&s, group[g]);
+    return hits_fill(&s, partial, arena, hits);
 }
 
 wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_query *query, size_t k,
@@ -260,10 +440,14 @@ wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_q
     *hits = (wr_hits){0};
     if (search_init(&s, sparse, query, k, exclude, nexclude, arena)) return WR_ENOMEM;
     for (uint32_t group = 0; group < sparse->ngroups; group++) {
-        enter_group(&s, group);
-        for (unsigned block = 0; block < GROUP_BLOCKS; block++)
-            score_block(&s, group * GROUP_DOCS + block * BLOCK_DOCS, block);
+        s.need = 1;
+        for (size_t i = 0; i < s.n; i++)
+            if (part_enter(&s.part[i], group)) add_postings(&s.part[i], s.sum);
+        for (uint32_t low = 0; low < GROUP_DOCS; low++) {
+            s.seen += s.sum[low] > 0;
+            if (s.sum[low] > 0) offer(&s, group * GROUP_DOCS + low, s.sum[low]);
+            s.sum[low] = 0;
+        }
     }
-    hits_fill(&s, hits);
-    return WR_OK;
+    return hits_fill(&s, false, arena, hits);
 }

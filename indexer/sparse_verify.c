@@ -4,8 +4,8 @@
 
 #include "indexer/sparse_format.h"
 
-/* What the postings of one slice say about themselves. */
-struct slice {
+/* What postings say about themselves. */
+struct counted {
     uint64_t entries;
     uint8_t max;
 };
@@ -17,21 +17,21 @@ static wr_status wrong(const wr_sparse *sparse, uint64_t term, const char *what,
 
 /* Checks one posting and counts it; *next is the least docid it may have. NULL when it is sound. */
 static const char *check_posting(const wr_sparse *sparse, uint64_t docid, uint8_t q, uint64_t *next,
-                                 struct slice *slice)
+                                 struct counted *counted)
 {
     if (docid < *next) return "docids do not ascend";
     if (docid >= sparse->header.ndocs) return "a docid is beyond the documents";
     if (q == 0) return "an impact is 0";
     *next = docid + 1;
-    slice->entries++;
-    if (q > slice->max) slice->max = q;
+    counted->entries++;
+    if (q > counted->max) counted->max = q;
     return NULL;
 }
 
 static const char *check_list(const wr_sparse *sparse, const sparse_term *term)
 {
     uint64_t next = 0;
-    struct slice all = {0};
+    struct counted all = {0};
     const char *what = NULL;
     for (uint32_t i = 0; i < term->df && !what; i++)
         what = check_posting(sparse, term->docid[i], term->impact[i], &next, &all);
@@ -39,39 +39,29 @@ static const char *check_list(const wr_sparse *sparse, const sparse_term *term)
     return what;
 }
 
-static const char *check_low_slice(const wr_sparse *sparse, const sparse_term *term, uint32_t g, uint32_t from,
-                                   uint32_t n, struct slice *slice)
+static const char *check_slice(const wr_sparse *sparse, const sparse_slice *slice, uint32_t g, struct counted *counted)
 {
     uint64_t base = (uint64_t)g * GROUP_DOCS, next = base;
     const char *what = NULL;
-    for (uint32_t i = from; i < from + n && !what; i++) {
-        if (term->low[i] >= GROUP_DOCS) return "a docid is beyond its group";
-        what = check_posting(sparse, base + term->low[i], term->impact[i], &next, slice);
+    for (uint32_t i = 0; i < slice->n && !what; i++) {
+        if (slice->low[i] >= GROUP_DOCS) return "a docid is beyond its group";
+        what = check_posting(sparse, base + slice->low[i], slice->impact[i], &next, counted);
     }
     return what;
 }
 
-static const char *check_block_slice(const wr_sparse *sparse, const sparse_term *term, uint32_t g, uint32_t from,
-                                     uint32_t n, struct slice *slice)
+/* The slice's postings are sound; whether its blocks begin where they should, and their largest impacts. */
+static const char *check_record(const sparse_slice *slice, const unsigned char *record)
 {
-    const uint8_t *low = term->impact + 2 * (size_t)from, *impact = low + n;
-    const unsigned char *record = term->record + (size_t)g * GROUP_RECORD;
-    uint16_t first[GROUP_BLOCKS + 1];
-    memcpy(first, record, 2 * GROUP_BLOCKS);
-    first[GROUP_BLOCKS] = (uint16_t)n;
-    if (first[0] != 0) return "the first block does not begin its group";
+    uint32_t i = 0;
     for (uint32_t b = 0; b < GROUP_BLOCKS; b++) {
-        uint64_t base = (uint64_t)g * GROUP_DOCS + b * BLOCK_DOCS, next = base;
-        struct slice block = {0};
-        if (first[b] > first[b + 1] || first[b + 1] > n) return "its blocks do not ascend";
-        for (uint32_t i = first[b]; i < first[b + 1]; i++) {
-            if (low[i] >= BLOCK_DOCS) return "a docid is beyond its block";
-            const char *what = check_posting(sparse, base + low[i], impact[i], &next, &block);
-            if (what) return what;
-        }
-        if (block.max != record[2 * GROUP_BLOCKS + b]) return "a block's largest impact is not the one stored";
-        slice->entries += block.entries;
-        if (block.max > slice->max) slice->max = block.max;
+        uint16_t first;
+        uint8_t max = 0;
+        memcpy(&first, record + 2 * b, 2);
+        if (first != i) return "a block does not begin where it should";
+        for (; i < slice->n && slice->low[i] / BLOCK_DOCS == b; i++)
+            if (slice->impact[i] > max) max = slice->impact[i];
+        if (max != record[2 * GROUP_BLOCKS + b]) return "a block's largest impact is not the one stored";
     }
     return NULL;
 }
@@ -80,20 +70,18 @@ static const char *check_slices(const wr_sparse *sparse, const sparse_term *term
 {
     uint32_t at = 0;
     uint8_t max = 0;
-    if (term->start[0] != 0 || term->start[sparse->ngroups] != term->df) return "its groups do not hold its postings";
     for (uint32_t g = 0; g < sparse->ngroups; g++) {
-        uint32_t from, n;
-        struct slice slice = {0};
-        sparse_slice(term, g, &from, &n);
-        if (n == 0 && term->start[g] != term->start[g + 1]) return "its groups do not ascend";
-        const char *what = term->shape == SHAPE_GROUPS ? check_low_slice(sparse, term, g, from, n, &slice)
-                                                       : check_block_slice(sparse, term, g, from, n, &slice);
+        sparse_slice slice = sparse_slice_get(term, g);
+        struct counted counted = {0};
+        if (term->start[g] != at || (slice.n == 0 && term->start[g + 1] != at)) return "its groups do not ascend";
+        const char *what = check_slice(sparse, &slice, g, &counted);
+        if (!what && term->record) what = check_record(&slice, term->record + (size_t)g * GROUP_RECORD);
         if (what) return what;
-        if (slice.max != term->group_max[g]) return "a group's largest impact is not the one stored";
-        if (slice.max > max) max = slice.max;
-        at += n;
+        if (counted.max != term->group_max[g]) return "a group's largest impact is not the one stored";
+        if (counted.max > max) max = counted.max;
+        at += slice.n;
     }
-    if (at != term->df) return "its groups do not hold its postings";
+    if (at != term->df || term->start[sparse->ngroups] != at) return "its groups do not hold its postings";
     return max == term->max ? NULL : "its largest impact is not the one in the term table";
 }
 
