@@ -5,7 +5,8 @@
 /* Mask of the first n of 16 lanes (n may be more). */
 static __mmask16 first(size_t n)
 {
-    return n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff;
+    unsigned mask = n < 16 ? (1u << n) - 1 : 0xffffu;
+    return (__mmask16)mask;
 }
 
 /* 16 -> 8 -> 4 -> 2 -> 1, each lane plus the one half the width away. */
