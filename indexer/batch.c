@@ -1,6 +1,6 @@
 #include "indexer/batch.h"
 
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +9,16 @@
 /* No more text than this is gathered, so that long documents do not pile up. */
 #define BATCH_BYTES ((size_t)8 << 20)
 
-/* Address space, not memory: a line of a corpus has at most 64 MiB, and its terms take 30 times that at worst. */
-#define TEXT_SPACE ((size_t)1 << 30)
-#define PART_SPACE ((size_t)3 << 30)
-#define KEEP ((size_t)16 << 20) /* memory kept from batch to batch */
+/* Address space: the batch and one document of a line's 64 MiB, twice (as it is, and joined). */
+#define TEXT_SPACE ((size_t)256 << 20)
 
-/* A batch is analysed in this many parts, each with an analyzer and an arena of its own. */
-#define PARTS 16
+/* A batch is analysed in this many parts, each with an analyzer and an arena of its own. A document whose terms do not
+ * fit there (some 20 MB of text) is analysed afterwards in a larger one, which is made when it is needed: 64 MiB of
+ * words of one letter are 32 million terms of 28 bytes, and the analyzer's own list grows by doubling. */
+#define PARTS 8
+#define PART_SPACE ((size_t)128 << 20)
+#define LONG_SPACE ((size_t)8 << 30)
+#define KEEP ((size_t)16 << 20) /* memory kept from batch to batch */
 
 struct wr_batch_memory {
     wr_arena text;
@@ -23,7 +26,8 @@ struct wr_batch_memory {
         wr_arena arena;
         wr_analyzer *analyzer;
     } part[PARTS];
-    _Atomic size_t failed; /* a document that could not be analysed; SIZE_MAX: none */
+    wr_arena longer;               /* zeroed until a document needs it         */
+    bool left_over[WR_BATCH_DOCS]; /* did not fit into its part's arena      */
 };
 
 wr_status wr_batch_open(wr_doc_batch **batch, const char *analyzer, wr_err *err)
@@ -50,6 +54,7 @@ void wr_batch_close(wr_doc_batch *b)
 {
     if (!b) return;
     wr_arena_release(&b->memory->text);
+    wr_arena_release(&b->memory->longer);
     for (size_t i = 0; i < PARTS; i++) {
         wr_arena_release(&b->memory->part[i].arena);
         wr_analyzer_close(b->memory->part[i].analyzer);
@@ -117,14 +122,14 @@ wr_status wr_batch_read(wr_doc_batch *b, wr_corpus *corpus, wr_err *err)
 
 /* ---- analysis ---- */
 
-static wr_status analyse(wr_doc_batch *b, size_t i, struct part *part)
+static wr_status analyse(wr_doc_batch *b, size_t i, wr_analyzer *analyzer, wr_arena *arena)
 {
     wr_term *found;
     wr_batch_terms *t = &b->terms[i];
-    wr_status st = wr_analyzer_terms(part->analyzer, b->text[i].bytes, b->text[i].n, &part->arena, &found, &t->n);
+    wr_status st = wr_analyzer_terms(analyzer, b->text[i].bytes, b->text[i].n, arena, &found, &t->n);
     if (st) return st;
-    t->term = wr_arena_alloc(&part->arena, t->n * sizeof *t->term);
-    t->len = wr_arena_alloc(&part->arena, t->n * sizeof *t->len);
+    t->term = wr_arena_alloc(arena, t->n * sizeof *t->term);
+    t->len = wr_arena_alloc(arena, t->n * sizeof *t->len);
     if (!t->term || !t->len) return WR_ENOMEM;
     for (size_t j = 0; j < t->n; j++) {
         t->term[j] = found[j].text;
@@ -138,15 +143,23 @@ static void analyse_part(void *arg, size_t number)
     wr_doc_batch *b = arg;
     struct part *part = &b->memory->part[number];
     wr_arena_reset(&part->arena, KEEP / PARTS);
-    for (size_t i = b->n * number / PARTS; i < b->n * (number + 1) / PARTS; i++)
-        if (analyse(b, i, part)) atomic_store(&b->memory->failed, i);
+    for (size_t i = b->n * number / PARTS; i < b->n * (number + 1) / PARTS; i++) {
+        size_t mark = wr_arena_mark(&part->arena);
+        b->memory->left_over[i] = analyse(b, i, part->analyzer, &part->arena) != WR_OK;
+        if (b->memory->left_over[i]) wr_arena_rollback(&part->arena, mark);
+    }
 }
 
 wr_status wr_batch_analyse(wr_doc_batch *b, wr_pool *pool, wr_err *err)
 {
-    atomic_store(&b->memory->failed, SIZE_MAX);
+    struct wr_batch_memory *m = b->memory;
     wr_pool_for(pool, PARTS, analyse_part, b);
-    size_t failed = atomic_load(&b->memory->failed);
-    if (failed == SIZE_MAX) return WR_OK;
-    return wr_fail(err, WR_ENOMEM, "document %s: no memory to analyse its text", b->doc[failed].docno);
+    wr_arena_release(&m->longer);
+    for (size_t i = 0; i < b->n; i++) {
+        if (!m->left_over[i]) continue;
+        wr_status st = m->longer.base ? WR_OK : wr_arena_init(&m->longer, LONG_SPACE);
+        if (!st) st = analyse(b, i, m->part[0].analyzer, &m->longer);
+        if (st) return wr_fail(err, st, "document %s: no memory to analyse its text", b->doc[i].docno);
+    }
+    return WR_OK;
 }
