@@ -86,20 +86,23 @@ static const char *docno_of(const void *reply, size_t i)
     return ((const wr_response *)reply)->hit[i].doc.docno;
 }
 
-/* Times and stages of a reply join those of the row; times of stages are summed until the row ends. */
+static void add_stage(wr_eval_row *row, const char *name, double ms)
+{
+    size_t s = 0;
+    while (s < row->nstages && strcmp(row->stage[s].name, name)) s++;
+    if (s > WR_MAX_STAGES) return;
+    if (s == row->nstages) snprintf(row->stage[row->nstages++].name, sizeof row->stage[s].name, "%s", name);
+    row->stage[s].ms += ms;
+}
+
+/* Times and stages of a reply join those of the row; times of stages are summed until the row ends. Encoding the query
+ * is no stage of a reply, but often most of its time. */
 static void account(struct row_run *r, const wr_response *reply)
 {
-    wr_eval_row *row = r->row;
     r->ms[r->queries++] = reply->took_ms;
-    row->degraded += reply->ndegraded > 0;
-    for (size_t i = 0; i < reply->nstages; i++) {
-        size_t s = 0;
-        while (s < row->nstages && strcmp(row->stage[s].name, reply->stage[i].name)) s++;
-        if (s == WR_MAX_STAGES) continue;
-        if (s == row->nstages)
-            snprintf(row->stage[row->nstages++].name, sizeof row->stage[s].name, "%s", reply->stage[i].name);
-        row->stage[s].ms += reply->stage[i].ms;
-    }
+    r->row->degraded += reply->ndegraded > 0;
+    if (reply->encode_ms > 0) add_stage(r->row, "encode", reply->encode_ms);
+    for (size_t i = 0; i < reply->nstages; i++) add_stage(r->row, reply->stage[i].name, reply->stage[i].ms);
 }
 
 /* ---- one row */

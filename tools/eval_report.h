@@ -20,8 +20,8 @@ typedef struct wr_eval_row {
     wr_latency latency;             /* over all queries                                    */
     struct {
         char name[16];
-        double ms; /* mean over all queries */
-    } stage[WR_MAX_STAGES];
+        double ms;              /* mean over all queries */
+    } stage[WR_MAX_STAGES + 1]; /* "encode" (the query, for dense vectors), then what replies call stages */
     size_t nstages;
     size_t queries;  /* that were run: topics times repeats              */
     size_t degraded; /* whose reply says that something was left undone  */
