@@ -1,0 +1,229 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/testlib_rank.h"
+#include "tests/testlib.h"
+
+#define NDOCS 400
+
+static wr_test_service service;
+
+static void open_lexical(void)
+{
+    const char *dir = wr_test_path("index");
+    wr_test_index(dir, NDOCS, NULL, NULL);
+    wr_test_service_open(&service, dir, 2, NULL);
+}
+
+static void close_service(void)
+{
+    wr_test_service_close(&service);
+}
+
+TestSuite(rank, .init = open_lexical, .fini = close_service);
+
+static wr_request ask(const char *query, size_t k)
+{
+    return (wr_request){.query = query, .query_len = strlen(query), .k = k, .return_text = true};
+}
+
+static void run(const wr_request *request, wr_response *reply)
+{
+    wr_err err;
+    cr_assert_eq(wr_rank(service.ranker, request, service.scratch, reply, &err), WR_OK, "%s", err.text);
+}
+
+static void refused(const wr_request *request)
+{
+    wr_err err;
+    wr_response reply;
+    cr_assert_eq(wr_rank(service.ranker, request, service.scratch, &reply, &err), WR_EARG);
+}
+
+Test(rank, hits_fall_strictly_and_carry_their_documents)
+{
+    for (size_t q = 0; q < 50; q++) {
+        wr_response reply;
+        wr_request request = ask(wr_test_query(q), 20);
+        run(&request, &reply);
+        cr_assert_eq(reply.n, 20);
+        cr_assert_eq(reply.ndegraded, 0);
+        cr_assert_str_eq(reply.stage[0].name, "bm25");
+        for (size_t i = 0; i < reply.n; i++) {
+            cr_assert(reply.hit[i].doc.docno[0] == 'd');
+            cr_assert(reply.hit[i].doc.text_len > 0);
+            cr_assert_eq(reply.hit[i].stage_rank[0], i + 1);
+            if (i) cr_assert(reply.hit[i].score < reply.hit[i - 1].score);
+        }
+    }
+}
+
+Test(rank, pages_join_to_the_whole_list)
+{
+    wr_response reply;
+    uint32_t whole[30];
+    wr_request request = ask(wr_test_query(3), 30);
+    run(&request, &reply);
+    for (size_t i = 0; i < 30; i++) whole[i] = reply.hit[i].docid;
+    for (size_t from = 0; from < 30; from += 7) {
+        wr_request page = ask(wr_test_query(3), 7);
+        page.offset = from;
+        run(&page, &reply);
+        for (size_t i = 0; i < reply.n && from + i < 30; i++) cr_assert_eq(reply.hit[i].docid, whole[from + i]);
+    }
+    request.offset = 5000;
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 0);
+}
+
+Test(rank, excluded_documents_never_appear)
+{
+    wr_response reply;
+    char first[32];
+    wr_request request = ask(wr_test_query(5), 10);
+    run(&request, &reply);
+    snprintf(first, sizeof first, "%s", reply.hit[0].doc.docno);
+    const char *exclude[] = {"no-such-document", first};
+    request.exclude = exclude;
+    request.nexclude = 2;
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 10);
+    for (size_t i = 0; i < reply.n; i++) cr_assert_str_neq(reply.hit[i].doc.docno, first);
+}
+
+Test(rank, a_blank_query_finds_nothing)
+{
+    wr_response reply;
+    wr_request request = ask(" \n", 10);
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 0);
+    cr_assert_eq(reply.ndegraded, 0);
+}
+
+Test(rank, refuses_what_it_cannot_do)
+{
+    wr_request request = ask("river", 0);
+    refused(&request);
+    request.k = WR_MAX_K + 1;
+    refused(&request);
+    request = ask("river", 10);
+    request.pipeline = "dense:10";
+    refused(&request);
+    request.pipeline = "bm25:10 > cross:5";
+    refused(&request);
+    request.pipeline = NULL;
+    request.query_len = WR_MAX_QUERY_BYTES + 1;
+    refused(&request);
+}
+
+Test(rank, a_budget_that_is_never_spent_changes_nothing)
+{
+    for (size_t q = 0; q < 20; q++) {
+        wr_response reply;
+        uint32_t docid[10];
+        float score[10];
+        wr_request request = ask(wr_test_query(q), 10);
+        run(&request, &reply);
+        for (size_t i = 0; i < 10; i++) docid[i] = reply.hit[i].docid, score[i] = reply.hit[i].score;
+        request.budget_ms = 1e6;
+        run(&request, &reply);
+        cr_assert_eq(reply.ndegraded, 0);
+        for (size_t i = 0; i < 10; i++) cr_assert(reply.hit[i].docid == docid[i] && reply.hit[i].score == score[i]);
+    }
+}
+
+Test(rank, a_list_that_was_finished_is_whole_although_time_is_up)
+{
+    wr_test_clock fake;
+    wr_response reply;
+    wr_test_clock_init(&fake, 1000000000, 0);
+    wr_request request = ask(wr_test_query(1), 10);
+    request.clock = &fake.clock;
+    request.budget_ms = 5;
+    request.arrived_ns = 1000000000 - 6000000; /* six milliseconds in the queue */
+    request.strict = true;
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 10);
+    cr_assert_eq(reply.ndegraded, 0, "400 documents are scored before the first look at the clock");
+}
+
+Test(rank, documents_are_found_by_docno)
+{
+    wr_doc doc;
+    cr_assert_eq(wr_rank_document(service.ranker, "d17", 3, service.scratch, &doc), WR_OK);
+    cr_assert_str_eq(doc.docno, "d17");
+    cr_assert_eq(wr_rank_document(service.ranker, "d1700", 5, service.scratch, &doc), WR_ENOTFOUND);
+}
+
+/* ---- with the base encoder ---- */
+
+static void open_dense(void)
+{
+    const char *minilm = wr_test_minilm(), *dir = wr_test_path("index");
+    if (!minilm) cr_skip_test("build/models/all-MiniLM-L6-v2 is not there (tools/setup --minilm fetches it)");
+    wr_model *model;
+    wr_pool *pool;
+    wr_err err;
+    wr_model_options options = {0};
+    cr_assert_eq(wr_pool_open(&pool, 2, wr_ranker_thread_start, &err), WR_OK);
+    cr_assert_eq(wr_model_open(&model, minilm, &options, &err), WR_OK, "%s", err.text);
+    wr_test_index(dir, NDOCS, model, pool);
+    wr_model_close(model);
+    wr_pool_close(pool);
+    wr_test_service_open(&service, dir, 2, NULL);
+}
+
+TestSuite(rank_dense, .init = open_dense, .fini = close_service);
+
+Test(rank_dense, the_default_pipeline_fuses_both_lists)
+{
+    wr_response reply;
+    wr_request request = ask(wr_test_query(2), 10);
+    run(&request, &reply);
+    cr_assert_str_eq(reply.pipeline, "lin(0.4*bm25,0.6*dense):100");
+    cr_assert_eq(reply.nstages, 3);
+    for (size_t i = 0; i < reply.n; i++) {
+        const wr_hit *hit = &reply.hit[i];
+        cr_assert_eq(hit->stage, 2);
+        cr_assert_eq(hit->stage_rank[2], i + 1);
+        cr_assert(hit->stage_rank[0] || hit->stage_rank[1]);
+    }
+}
+
+Test(rank_dense, time_that_is_up_is_named_and_is_no_error)
+{
+    wr_test_clock fake;
+    wr_response reply;
+    wr_test_clock_init(&fake, 1000000000, 0);
+    wr_request request = ask(wr_test_query(1), 10);
+    request.clock = &fake.clock;
+    request.budget_ms = 5;
+    request.arrived_ns = 1000000000 - 6000000;
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 10);
+    cr_assert_eq(reply.ndegraded, 1);
+    cr_assert_str_eq(reply.degraded[0].stage, "dense");
+    cr_assert_eq(reply.degraded[0].reason, WR_REASON_BUDGET);
+    cr_assert_eq(reply.degraded[0].planned, 100);
+    cr_assert_eq(reply.degraded[0].done, 0);
+    request.strict = true;
+    wr_err err;
+    cr_assert_eq(wr_rank(service.ranker, &request, service.scratch, &reply, &err), WR_STOPPED);
+    cr_assert(strstr(err.text, "dense"), "%s", err.text);
+}
+
+Test(rank_dense, a_vector_in_the_request_replaces_encoding)
+{
+    wr_response reply;
+    const wr_dense *dense = wr_index_dense(wr_ranker_index(service.ranker));
+    wr_request request = ask("", 1);
+    request.pipeline = "dense:10";
+    request.dense = wr_dense_vector(dense, 123);
+    request.ndense = wr_dense_dim(dense);
+    run(&request, &reply);
+    cr_assert_eq(reply.encode_ms, 0);
+    cr_assert_float_eq(reply.hit[0].score, 1, 1e-5);
+    request.ndense--;
+    refused(&request);
+}

@@ -1,0 +1,31 @@
+/* An index to rank on: a small generated corpus, built once for a test, with or without the base encoder. */
+#ifndef WR_TESTS_TESTLIB_RANK_H
+#define WR_TESTS_TESTLIB_RANK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/pool.h"
+#include "ranker/rank.h"
+
+/* build/models/all-MiniLM-L6-v2, or NULL when set-up has not fetched it. */
+const char *wr_test_minilm(void);
+
+/* Builds an index of ndocs generated documents under dir; with dense through model. */
+void wr_test_index(const char *dir, size_t ndocs, const wr_model *dense, wr_pool *pool);
+
+/* A query of a few words that the corpus has. i picks one of many. */
+const char *wr_test_query(size_t i);
+
+typedef struct wr_test_service {
+    wr_pool *pool;
+    wr_loaded *loaded;
+    wr_ranker *ranker;
+    wr_scratch *scratch;
+} wr_test_service;
+
+/* Opens an index with `threads` workers and one scratch. cross may be NULL. */
+void wr_test_service_open(wr_test_service *service, const char *dir, unsigned threads, const char *cross);
+void wr_test_service_close(wr_test_service *service);
+
+#endif
