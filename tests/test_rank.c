@@ -4,6 +4,7 @@
 
 #include "tests/testlib_rank.h"
 #include "tests/testlib.h"
+#include "tests/testlib_model.h"
 
 #define NDOCS 400
 
@@ -156,22 +157,15 @@ Test(rank, documents_are_found_by_docno)
     cr_assert_eq(wr_rank_document(service.ranker, "d1700", 5, service.scratch, &doc), WR_ENOTFOUND);
 }
 
-/* ---- with the base encoder ---- */
+/* ---- with an encoder and a cross-encoder ---- */
 
 static void open_dense(void)
 {
-    const char *minilm = wr_test_minilm(), *dir = wr_test_path("index");
-    if (!minilm) cr_skip_test("build/models/all-MiniLM-L6-v2 is not there (tools/setup --minilm fetches it)");
-    wr_model *model;
-    wr_pool *pool;
-    wr_err err;
-    wr_model_options options = {0};
-    cr_assert_eq(wr_pool_open(&pool, 2, wr_ranker_thread_start, &err), WR_OK);
-    cr_assert_eq(wr_model_open(&model, minilm, &options, &err), WR_OK, "%s", err.text);
-    wr_test_index(dir, NDOCS, model, pool);
-    wr_model_close(model);
-    wr_pool_close(pool);
-    wr_test_service_open(&service, dir, 2, NULL);
+    const char *dir = wr_test_path("index"), *cross = wr_test_path("cross");
+    wr_test_model(wr_test_path("encoder"), false, 1);
+    wr_test_model(cross, true, 2);
+    wr_test_index_dense(dir, NDOCS, wr_test_path("encoder"));
+    wr_test_service_open(&service, dir, 2, cross);
 }
 
 TestSuite(rank_dense, .init = open_dense, .fini = close_service);
@@ -226,4 +220,91 @@ Test(rank_dense, a_vector_in_the_request_replaces_encoding)
     cr_assert_float_eq(reply.hit[0].score, 1, 1e-5);
     request.ndense--;
     refused(&request);
+}
+
+Test(rank_dense, a_cross_encoder_reorders_the_head_and_leaves_the_rest)
+{
+    wr_response reply;
+    uint32_t before[40];
+    wr_request request = ask(wr_test_query(4), 40);
+    request.pipeline = "bm25:40";
+    run(&request, &reply);
+    for (size_t i = 0; i < 40; i++) before[i] = reply.hit[i].docid;
+    request.pipeline = "bm25:40 > cross:15";
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 40);
+    cr_assert_eq(reply.ndegraded, 0);
+    cr_assert_eq(reply.stage[1].scored, 15);
+    for (size_t i = 0; i < 40; i++) {
+        const wr_hit *hit = &reply.hit[i];
+        cr_assert_eq(hit->stage, i < 15);
+        cr_assert_eq(hit->stage_rank[1], i < 15 ? i + 1 : 0);
+        if (i < 15) cr_assert_eq(hit->score, hit->stage_score[1]);
+        else cr_assert_eq(hit->docid, before[i]);
+        if (i) cr_assert(hit->score < reply.hit[i - 1].score);
+    }
+}
+
+Test(rank_dense, a_share_mixes_the_stage_with_the_one_before)
+{
+    wr_response all, mixed;
+    wr_request request = ask(wr_test_query(4), 15);
+    request.pipeline = "bm25:15 > cross@0:15";
+    run(&request, &mixed);
+    uint32_t docid[15];
+    for (size_t i = 0; i < 15; i++) docid[i] = mixed.hit[i].docid;
+    request.pipeline = "bm25:15";
+    run(&request, &all);
+    for (size_t i = 0; i < 15; i++) cr_assert_eq(all.hit[i].docid, docid[i], "a share of 0 is the order before");
+}
+
+Test(rank_dense, no_time_for_the_cross_encoder_leaves_the_first_stage)
+{
+    wr_test_clock fake;
+    wr_response reply;
+    wr_test_clock_init(&fake, 1000000000, 0);
+    wr_request request = ask(wr_test_query(1), 10);
+    request.pipeline = "bm25:100 > cross:30";
+    request.clock = &fake.clock;
+    request.budget_ms = 5;
+    request.arrived_ns = 1000000000 - 6000000;
+    run(&request, &reply);
+    cr_assert_eq(reply.n, 10);
+    cr_assert_eq(reply.ndegraded, 1);
+    cr_assert_str_eq(reply.degraded[0].stage, "cross");
+    cr_assert_eq(reply.degraded[0].planned, 30);
+    cr_assert_eq(reply.degraded[0].done, 0);
+    for (size_t i = 0; i < 10; i++) cr_assert_eq(reply.hit[i].stage, 0);
+}
+
+Test(rank_dense, threads_do_not_change_a_bit)
+{
+    wr_test_service eight;
+    wr_err err;
+    wr_test_service_open(&eight, wr_test_path("index"), 8, wr_test_path("cross"));
+    for (size_t q = 0; q < 10; q++) {
+        wr_response two, many;
+        wr_request request = ask(wr_test_query(q), 20);
+        request.pipeline = "rrf(bm25,dense):50 > cross:20";
+        run(&request, &two);
+        cr_assert_eq(wr_rank(eight.ranker, &request, eight.scratch, &many, &err), WR_OK);
+        cr_assert_eq(two.n, many.n);
+        for (size_t i = 0; i < two.n; i++)
+            cr_assert(two.hit[i].docid == many.hit[i].docid && two.hit[i].score == many.hit[i].score);
+    }
+    wr_test_service_close(&eight);
+}
+
+Test(rank_dense, another_model_than_the_index_was_built_with_is_refused)
+{
+    wr_loaded *loaded;
+    wr_ranker *ranker;
+    wr_err err;
+    wr_test_model(wr_test_path("other"), false, 3);
+    wr_loaded_options options = {.dense = wr_test_path("other")};
+    cr_assert_eq(wr_loaded_open(&loaded, &options, &err), WR_OK);
+    cr_assert_eq(wr_ranker_open(&ranker, wr_test_path("index"), loaded, service.pool, &err), WR_EFORMAT);
+    cr_assert(strstr(err.text, "was built with model"), "%s", err.text);
+    cr_assert_null(ranker);
+    wr_loaded_close(loaded);
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/mapfile.h"
 #include "indexer/build.h"
 #include "tests/testlib.h"
 
@@ -18,12 +17,6 @@ static void must(wr_status st, const wr_err *err)
     if (!st) return;
     fprintf(stderr, "test index: %s\n", err->text);
     abort();
-}
-
-const char *wr_test_minilm(void)
-{
-    const char *path = "build/models/all-MiniLM-L6-v2";
-    return wr_path_is_dir(path) ? path : NULL;
 }
 
 const char *wr_test_query(size_t i)
@@ -53,6 +46,19 @@ void wr_test_index(const char *dir, size_t ndocs, const wr_model *dense, wr_pool
     wr_build_options options = {.corpus = path, .out = dir, .bm25 = {.k1 = .9, .b = .4}, .dense = dense, .pool = pool};
     wr_build_report report;
     must(wr_build(&options, &report, &err), &err);
+}
+
+void wr_test_index_dense(const char *dir, size_t ndocs, const char *model_path)
+{
+    wr_model_options options = {0};
+    wr_model *model;
+    wr_pool *pool;
+    wr_err err;
+    must(wr_pool_open(&pool, 2, wr_ranker_thread_start, &err), &err);
+    must(wr_model_open(&model, model_path, &options, &err), &err);
+    wr_test_index(dir, ndocs, model, pool);
+    wr_model_close(model);
+    wr_pool_close(pool);
 }
 
 void wr_test_service_open(wr_test_service *s, const char *dir, unsigned threads, const char *cross)

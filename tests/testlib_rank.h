@@ -1,4 +1,4 @@
-/* An index to rank on: a small generated corpus, built once for a test, with or without the base encoder. */
+/* An index to rank on: a small generated corpus, with or without vectors. */
 #ifndef WR_TESTS_TESTLIB_RANK_H
 #define WR_TESTS_TESTLIB_RANK_H
 
@@ -8,11 +8,11 @@
 #include "data/pool.h"
 #include "ranker/rank.h"
 
-/* build/models/all-MiniLM-L6-v2, or NULL when set-up has not fetched it. */
-const char *wr_test_minilm(void);
-
 /* Builds an index of ndocs generated documents under dir; with dense through model. */
 void wr_test_index(const char *dir, size_t ndocs, const wr_model *dense, wr_pool *pool);
+
+/* The same, with the encoder at model_path. */
+void wr_test_index_dense(const char *dir, size_t ndocs, const char *model_path);
 
 /* A query of a few words that the corpus has. i picks one of many. */
 const char *wr_test_query(size_t i);
