@@ -121,9 +121,10 @@ $(TESTS): %: %.o $(TESTLIB) $(LIB)
 	$(SAY) "LINK $@"
 	$(LINK) -lcriterion $(LDLIBS)
 
-# The others are plain programs: stress_*, bench_* and golden/* with a main(), fuzz_* with LLVMFuzzerTestOneInput().
+# The others are plain programs: stress_*, bench_* and golden/* with a main(), fuzz_* with LLVMFuzzerTestOneInput(). They
+# share what the tests share, except for the file that needs Criterion.
 $(GOLDEN): RPATH := $(RPATH):'$$ORIGIN/../../../deps/faiss/lib' # golden lies one folder deeper
-$(STRESS) $(BENCHES) $(FUZZERS) $(GOLDEN): %: %.o $(LIB)
+$(STRESS) $(BENCHES) $(FUZZERS) $(GOLDEN): %: %.o $(filter-out %/testlib.o,$(TESTLIB)) $(LIB)
 	$(SAY) "LINK $@"
 	$(LINK) $(LDLIBS)
 
