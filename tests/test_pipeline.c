@@ -98,7 +98,7 @@ Test(pipeline, refuses_with_place_and_reason)
     refused("rrf(bm25", "',' or ')'");
     refused("rrf()", "bm25, sparse or dense");
     refused("rrf(2bm25)", "'*' after a weight");
-    refused("lin(-1*bm25)", "bm25, sparse or dense");
+    refused("lin(-1*bm25)", "bm25, sparse, dense");
     refused("rrf(1e9*bm25)", "1e6");
     refused("bm25[ef=3]:10", "has no option \"ef\"");
     refused("dense[ef]:10", "'='");
