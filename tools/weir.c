@@ -8,7 +8,7 @@
 
 /* In the order in which somebody new needs them. */
 static const struct wr_command *const commands[] = {
-    &wr_cmd_index, &wr_cmd_serve, &wr_cmd_eval, &wr_cmd_encode, &wr_cmd_rerank,
+    &wr_cmd_index, &wr_cmd_search, &wr_cmd_serve, &wr_cmd_eval, &wr_cmd_encode, &wr_cmd_rerank,
     &wr_cmd_model, &wr_cmd_pull,  &wr_cmd_stats, &wr_cmd_fsck,
     NULL,
 };
