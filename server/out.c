@@ -125,7 +125,7 @@ static bool put_short(wr_out *out, float value)
     if (v < 1e-5 || v >= 1e8) return false;
     int whole = 1; /* digits before the point; falls below 1 for 0.0x */
     while (v >= power10[whole]) whole++;
-    while (whole > -5 && v * power10[1 - whole] < 1) whole--;
+    while (whole <= 1 && whole > -5 && v * power10[1 - whole] < 1) whole--;
     for (int digits = 6; digits <= 9; digits++) {
         int scale = digits - whole;
         if (scale < 0 || scale > 22) continue;
