@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Writes the right checksum over the line "xxh3" where there is one. */
 static void repair(char *text, size_t n)
 {
-    char *kept = malloc(n + 1), *sum = NULL;
+    char *kept = calloc(1, n + 1), *sum = NULL;
     size_t nkept = 0;
     for (char *line = text, *end = text + n, *next; line < end; line = next) {
         char *lf = memchr(line, '\n', (size_t)(end - line));
