@@ -28,21 +28,29 @@
 
 typedef struct layer_names {
     const char *layers; /* what comes before a layer's number */
-    const char *qkv[3], *attended, *attended_norm, *up, *down, *output_norm;
+    const char *query, *keys_values[2], *attended, *attended_norm, *up, *down, *output_norm;
 } layer_names;
 
 static const layer_names bert_names = {
-    "encoder.layer.",         {"attention.self.query", "attention.self.key", "attention.self.value"},
-    "attention.output.dense", "attention.output.LayerNorm",
-    "intermediate.dense",     "output.dense",
-    "output.LayerNorm",
+    .layers = "encoder.layer.",
+    .query = "attention.self.query",
+    .keys_values = {"attention.self.key", "attention.self.value"},
+    .attended = "attention.output.dense",
+    .attended_norm = "attention.output.LayerNorm",
+    .up = "intermediate.dense",
+    .down = "output.dense",
+    .output_norm = "output.LayerNorm",
 };
 
 static const layer_names distil_names = {
-    "transformer.layer.", {"attention.q_lin", "attention.k_lin", "attention.v_lin"},
-    "attention.out_lin",  "sa_layer_norm",
-    "ffn.lin1",           "ffn.lin2",
-    "output_layer_norm",
+    .layers = "transformer.layer.",
+    .query = "attention.q_lin",
+    .keys_values = {"attention.k_lin", "attention.v_lin"},
+    .attended = "attention.out_lin",
+    .attended_norm = "sa_layer_norm",
+    .up = "ffn.lin1",
+    .down = "ffn.lin2",
+    .output_norm = "output_layer_norm",
 };
 
 static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, wr_weights *weights, wr_err *err)
@@ -52,11 +60,12 @@ static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, w
     size_t dim = e->dim;
     wr_status st;
     snprintf(prefix, sizeof prefix, "%s%s%zu.", weights->prefix, names->layers, i);
-    if ((st = wr_linear_read_stacked(&l->qkv, weights, prefix, names->qkv, 3, dim, dim, err)) ||
-        (st = wr_linear_read(&l->attended, weights, prefix, names->attended, dim, dim, err)) ||
+    if ((st = wr_linear_read_ready(&l->query, weights, prefix, &names->query, 1, dim, dim, err)) ||
+        (st = wr_linear_read_ready(&l->keys_values, weights, prefix, names->keys_values, 2, dim, dim, err)) ||
+        (st = wr_linear_read_ready(&l->attended, weights, prefix, &names->attended, 1, dim, dim, err)) ||
         (st = wr_norm_read(&l->attended_norm, weights, prefix, names->attended_norm, dim, err)) ||
-        (st = wr_linear_read(&l->up, weights, prefix, names->up, e->ffn, dim, err)) ||
-        (st = wr_linear_read(&l->down, weights, prefix, names->down, dim, e->ffn, err)))
+        (st = wr_linear_read_ready(&l->up, weights, prefix, &names->up, 1, e->ffn, dim, err)) ||
+        (st = wr_linear_read_ready(&l->down, weights, prefix, &names->down, 1, dim, e->ffn, err)))
         return st;
     return wr_norm_read(&l->output_norm, weights, prefix, names->output_norm, dim, err);
 }
@@ -101,7 +110,7 @@ void wr_encoder_close(wr_encoder *encoder)
     *encoder = (wr_encoder){0};
 }
 
-/* ---- one forward pass ---- */
+/* ---- multiplying ---- */
 
 size_t wr_padded_rows(size_t rows)
 {
@@ -110,9 +119,25 @@ size_t wr_padded_rows(size_t rows)
 
 void wr_linear_multiply(const wr_linear *linear, const float *x, size_t rows, float *y)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)linear->out, (int)linear->in, 1, x,
-                (int)linear->in, linear->w, (int)linear->in, 0, y, (int)linear->out);
+    if (linear->packed)
+        wr_kernels_get()->gemm_f32(x, linear->in, rows, linear->in, linear->w, linear->out, y, linear->out);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(rows), (int)linear->out,
+                    (int)linear->in, 1, x, (int)linear->in, linear->w, (int)linear->in, 0, y, (int)linear->out);
 }
+
+static void hold_blas(void)
+{
+    openblas_set_num_threads(1);
+}
+
+void wr_linear_thread_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, hold_blas);
+}
+
+/* ---- one forward pass ---- */
 
 /* What one pass works on. Matrices have padded rows; the rows beyond the real ones are zero in x and ctx, and stay zero
  * in every product of them. */
@@ -123,7 +148,8 @@ typedef struct pass {
     const wr_budget *budget;
     size_t ntok, block; /* block: rows of one product                          */
     float *x;           /* [ntok, dim] states                                  */
-    float *qkv;         /* [ntok, 3 dim]; in a last layer of first tokens [ntok, 2 dim] */
+    float *q;           /* [ntok, dim]                                         */
+    float *kv;          /* [ntok, 2 dim] key and value side by side            */
     float *ctx;         /* [ntok, dim] what attention gathered                 */
     float *y;           /* [block, dim]                                        */
     float *mid;         /* [block, ffn]                                        */
@@ -143,38 +169,37 @@ static wr_status multiply(const pass *p, const wr_linear *linear, const float *x
     for (size_t at = 0; at < rows; at += p->block) {
         size_t n = rows - at < p->block ? rows - at : p->block;
         if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(linear, x + at * linear->in, wr_padded_rows(n), y + at * linear->out);
+        wr_linear_multiply(linear, x + at * linear->in, n, y + at * linear->out);
         p->k->bias_f32(y + at * linear->out, linear->b, n, linear->out);
     }
     return WR_OK;
 }
 
-/* Attention of nq query rows over one sequence of n tokens; each matrix with its row stride. The sizes that BLAS sees
- * depend on this sequence alone. */
-static void attend(const pass *p, const float *q, size_t q_stride, size_t nq, const float *k, const float *v,
-                   size_t kv_stride, size_t n, float *ctx)
+/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]). The sizes
+ * that BLAS sees depend on this sequence alone. */
+static void attend(const pass *p, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
     size_t dim = p->e->dim, width = dim / p->e->heads;
     float scale = 1 / sqrtf((float)width);
     for (size_t h = 0; h < dim; h += width)
         for (size_t at = 0; at < nq; at += ATTEND_ROWS) {
             size_t rows = nq - at < ATTEND_ROWS ? nq - at : ATTEND_ROWS;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)width, scale,
-                        q + at * q_stride + h, (int)q_stride, k + h, (int)kv_stride, 0, p->scores, (int)n);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)width, scale, q + at * dim + h,
+                        (int)dim, kv + h, 2 * (int)dim, 0, p->scores, (int)n);
             p->k->softmax_f32(p->scores, rows, n);
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)width, (int)n, 1, p->scores, (int)n,
-                        v + h, (int)kv_stride, 0, ctx + at * dim + h, (int)dim);
+                        kv + dim + h, 2 * (int)dim, 0, ctx + at * dim + h, (int)dim);
         }
 }
 
-static wr_status attend_all(const pass *p)
+/* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
+static wr_status attend_all(const pass *p, const float *q, bool first_only, float *ctx)
 {
-    size_t dim = p->e->dim, stride = 3 * dim;
+    size_t dim = p->e->dim;
     for (size_t s = 0; s < p->batch->nseq; s++) {
-        size_t begin = p->batch->cu[s], n = p->batch->cu[s + 1] - begin;
-        const float *q = p->qkv + begin * stride;
+        size_t begin = p->batch->cu[s], n = p->batch->cu[s + 1] - begin, row = first_only ? s : begin;
         if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        attend(p, q, stride, n, q + dim, q + 2 * dim, stride, n, p->ctx + begin * dim);
+        attend(p, q + row * dim, first_only ? 1 : n, p->kv + begin * 2 * dim, n, ctx + row * dim);
     }
     return WR_OK;
 }
@@ -184,16 +209,16 @@ static wr_status finish(const pass *p, const wr_layer *l, float *x, const float 
 {
     const wr_encoder *e = p->e;
     for (size_t at = 0; at < rows; at += p->block) {
-        size_t n = rows - at < p->block ? rows - at : p->block, padded = wr_padded_rows(n);
+        size_t n = rows - at < p->block ? rows - at : p->block;
         float *state = x + at * e->dim;
         if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(&l->attended, ctx + at * e->dim, padded, p->y);
+        wr_linear_multiply(&l->attended, ctx + at * e->dim, n, p->y);
         p->k->add_norm_f32(state, p->y, l->attended.b, l->attended_norm.gamma, l->attended_norm.beta, e->eps, n,
                            e->dim);
-        wr_linear_multiply(&l->up, state, padded, p->mid);
+        wr_linear_multiply(&l->up, state, n, p->mid);
         (e->act == WR_ACT_GELU ? p->k->bias_gelu_f32 : p->k->bias_relu_f32)(p->mid, l->up.b, n, e->ffn);
         if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(&l->down, p->mid, padded, p->y);
+        wr_linear_multiply(&l->down, p->mid, n, p->y);
         p->k->add_norm_f32(state, p->y, l->down.b, l->output_norm.gamma, l->output_norm.beta, e->eps, n, e->dim);
     }
     return WR_OK;
@@ -201,9 +226,11 @@ static wr_status finish(const pass *p, const wr_layer *l, float *x, const float 
 
 static wr_status run_layer(const pass *p, const wr_layer *l)
 {
-    wr_status st = multiply(p, &l->qkv, p->x, p->ntok, p->qkv);
-    if (!st) st = attend_all(p);
-    return st ? st : finish(p, l, p->x, p->ctx, p->ntok);
+    wr_status st;
+    if ((st = multiply(p, &l->query, p->x, p->ntok, p->q)) ||
+        (st = multiply(p, &l->keys_values, p->x, p->ntok, p->kv)) || (st = attend_all(p, p->q, false, p->ctx)))
+        return st;
+    return finish(p, l, p->x, p->ctx, p->ntok);
 }
 
 static float *matrix(wr_arena *arena, size_t rows, size_t cols)
@@ -215,22 +242,16 @@ static float *matrix(wr_arena *arena, size_t rows, size_t cols)
  * ones. Leaves their states in *first [nseq, dim]. */
 static wr_status run_last_layer(const pass *p, const wr_layer *l, wr_arena *arena, const float **first)
 {
-    size_t dim = p->e->dim, nseq = p->batch->nseq, stride = 2 * dim;
-    wr_linear query = {l->qkv.w, l->qkv.b, dim, dim};
-    wr_linear keys_values = {l->qkv.w + dim * dim, l->qkv.b + dim, stride, dim};
+    size_t dim = p->e->dim, nseq = p->batch->nseq;
+    wr_status st;
     float *x = matrix(arena, nseq, dim), *q = matrix(arena, nseq, dim), *ctx = matrix(arena, nseq, dim);
     if (!x || !q || !ctx) return WR_ENOMEM;
     for (size_t s = 0; s < nseq; s++) memcpy(x + s * dim, p->x + p->batch->cu[s] * dim, dim * sizeof *x);
-    wr_status st = multiply(p, &query, x, nseq, q);
-    if (!st) st = multiply(p, &keys_values, p->x, p->ntok, p->qkv);
-    for (size_t s = 0; s < nseq && !st; s++) {
-        size_t begin = p->batch->cu[s], n = p->batch->cu[s + 1] - begin;
-        const float *k = p->qkv + begin * stride;
-        attend(p, q + s * dim, dim, 1, k, k + dim, stride, n, ctx + s * dim);
-    }
-    if (!st) st = finish(p, l, x, ctx, nseq);
     *first = x;
-    return st;
+    if ((st = multiply(p, &l->query, x, nseq, q)) || (st = multiply(p, &l->keys_values, p->x, p->ntok, p->kv)) ||
+        (st = attend_all(p, q, true, ctx)))
+        return st;
+    return finish(p, l, x, ctx, nseq);
 }
 
 /* word + position + type, normalised; DistilBERT has no types. */
@@ -277,12 +298,13 @@ wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, bool 
     size_t block = p.ntok < p.block ? p.ntok : p.block;
     p.x = matrix(arena, p.ntok, dim);
     p.ctx = matrix(arena, p.ntok, dim);
-    p.qkv = wr_arena_alloc(arena, wr_padded_rows(p.ntok) * 3 * dim * sizeof *p.qkv);
+    p.q = wr_arena_alloc(arena, wr_padded_rows(p.ntok) * dim * sizeof *p.q);
+    p.kv = wr_arena_alloc(arena, wr_padded_rows(p.ntok) * 2 * dim * sizeof *p.kv);
     p.y = wr_arena_alloc(arena, wr_padded_rows(block) * dim * sizeof *p.y);
     p.mid = wr_arena_alloc(arena, wr_padded_rows(block) * ffn * sizeof *p.mid);
     p.scores = wr_arena_alloc(arena, ATTEND_ROWS * longest * sizeof *p.scores);
     float *zeros = wr_arena_calloc(arena, dim, sizeof *zeros);
-    if (!p.x || !p.ctx || !p.qkv || !p.y || !p.mid || !p.scores || !zeros) return WR_ENOMEM;
+    if (!p.x || !p.ctx || !p.q || !p.kv || !p.y || !p.mid || !p.scores || !zeros) return WR_ENOMEM;
     embed(&p, zeros);
     wr_status st = WR_OK;
     for (size_t i = 0; i + first_only < encoder->layers && !st; i++) st = run_layer(&p, &encoder->layer[i]);
@@ -294,19 +316,8 @@ wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, bool 
 size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t longest)
 {
     size_t rows = wr_padded_rows(ntok), block = wr_padded_rows(ntok < BLOCK_ROWS ? ntok : BLOCK_ROWS);
-    size_t floats = rows * 5 * encoder->dim   /* x, ctx, qkv                          */
+    size_t floats = rows * 5 * encoder->dim   /* x, ctx, q, kv                        */
                     + rows * 3 * encoder->dim /* first tokens: at most as many as all */
                     + block * (encoder->dim + encoder->ffn) + ATTEND_ROWS * longest + encoder->dim;
     return floats * sizeof(float) + 16 * WR_ARENA_ALIGN;
-}
-
-static void hold_blas(void)
-{
-    openblas_set_num_threads(1);
-}
-
-void wr_encoder_thread_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, hold_blas);
 }

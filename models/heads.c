@@ -58,9 +58,10 @@ static wr_status read_dense(wr_classifier *c, const wr_model_config *config, boo
 {
     size_t dim = config->dim;
     if (config->distil && matchmaker) return WR_OK;
+    static const char *const pre = "pre_classifier", *const pooler = "pooler.dense";
     c->act = config->distil ? WR_DENSE_RELU : WR_DENSE_TANH;
-    if (config->distil) return wr_linear_read(&c->dense, weights, "", "pre_classifier", dim, dim, err);
-    return wr_linear_read(&c->dense, weights, weights->prefix, "pooler.dense", dim, dim, err);
+    if (config->distil) return wr_linear_read_ready(&c->dense, weights, "", &pre, 1, dim, dim, err);
+    return wr_linear_read_ready(&c->dense, weights, weights->prefix, &pooler, 1, dim, dim, err);
 }
 
 wr_status wr_classifier_read(wr_classifier *classifier, const wr_model_config *config, wr_weights *weights, wr_err *err)
@@ -98,7 +99,7 @@ wr_status wr_classifier_run(const wr_classifier *classifier, const float *states
     if (classifier->act != WR_DENSE_NONE) {
         float *y = wr_arena_alloc(arena, wr_padded_rows(nseq) * classifier->dense.out * sizeof *y);
         if (!y) return WR_ENOMEM;
-        wr_linear_multiply(&classifier->dense, states, wr_padded_rows(nseq), y);
+        wr_linear_multiply(&classifier->dense, states, nseq, y);
         activate(classifier, y, nseq);
         states = y;
     }

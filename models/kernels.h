@@ -6,8 +6,12 @@
  * the same bits, so an index searched on another machine ranks the same.
  *
  * The kernels between the matrix products of an encoder keep to the same rule with 16 partial sums, and to the same
- * polynomials with the same fused steps, so they too are bit-identical on every instruction set. Matrix products
- * themselves are BLAS's (models/encoder.c).
+ * polynomials with the same fused steps, so they too are bit-identical on every instruction set.
+ *
+ * The matrix product works on weights that were packed once: panels of `gemm_cols` outputs, each [in, gemm_cols]. An
+ * output is one chain of fused multiply-adds over the inputs, in blocks of WR_GEMM_DEPTH whose sums are added up in
+ * order: it depends on its own row and column alone, so that a text has the same bits alone, in any batch and on any
+ * instruction set. BLAS promises none of these, and it packs the weights anew at every call.
  */
 #ifndef WR_MODELS_KERNELS_H
 #define WR_MODELS_KERNELS_H
@@ -38,7 +42,22 @@ typedef struct wr_kernels {
     /* s[r][i] = exp(s[r][i] - max_r) / sum_r, rows of n >= 1 one behind the other. Each value within
      * 4e-7 of the true one, relative, down to exp(-87); what is below counts as exp(-87). */
     void (*softmax_f32)(float *s, size_t rows, size_t n);
+
+    /* y[r][o] = sum_i x[r][i] * w[o][i]: x [rows, in] and y [rows, out] with their row strides, w packed by
+     * wr_kernels_pack() for this table. Bits as said above; |got - want| <= 1e-6 * sum_i |x[r][i] * w[o][i]|. */
+    void (*gemm_f32)(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out, float *y,
+                     size_t y_stride);
+    size_t gemm_cols; /* outputs in a panel: what the registers hold */
 } wr_kernels;
+
+/* Inputs that a panel passes through the registers at a time: a panel's part is 24 or 48 KB, which stays in
+ * the first- or second-level cache while all rows pass over it. Sums over more inputs are split here, which also keeps
+ * rounding errors from growing with the number of inputs. */
+#define WR_GEMM_DEPTH 384
+
+/* Floats that weights [out, in] take once packed, and the packing: panel after panel, missing outputs as zeros. */
+size_t wr_kernels_packed(const wr_kernels *table, size_t out, size_t in);
+void wr_kernels_pack(const wr_kernels *table, const float *w, size_t out, size_t in, float *packed);
 
 /* The table for this CPU; the same pointer for the life of the process. */
 const wr_kernels *wr_kernels_get(void);
@@ -57,8 +76,10 @@ void wr_kernels_init_avx512(wr_kernels *table);
  * rounding; a larger u counts as WR_ERFC_END, where erfc is 1.5e-12. */
 #define WR_ERFC_END 5.0f
 #define WR_ERFC_T                                                                                                      \
-    {1.128385976e+0f,  6.365338947e-1f, 1.031772683e-1f,  -2.008853348e-2f,                                            \
-     1.066775065e-3f, 7.290675384e-4f, -2.200319689e-4f, 2.109550229e-5f}
+    {                                                                                                                  \
+        1.128385976e+0f, 6.365338947e-1f, 1.031772683e-1f, -2.008853348e-2f, 1.066775065e-3f, 7.290675384e-4f,         \
+            -2.200319689e-4f, 2.109550229e-5f                                                                          \
+    }
 
 /* exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2, exp(r) = 1 + r + r^2 * E(r), minimax (3.1e-9).
  * Adding WR_EXP_ROUND rounds to an integer and leaves it in the low bits. ln 2 is split so that n * LN2_HI is exact. */

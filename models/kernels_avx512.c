@@ -1,4 +1,5 @@
 #include <immintrin.h>
+#include <stdbool.h>
 
 #include "models/kernels.h"
 
@@ -185,6 +186,90 @@ static void softmax_f32(float *s, size_t rows, size_t n)
     }
 }
 
+/* ---- the matrix product ----
+ * A tile of up to 12 rows and 32 outputs is held in registers (24 sums, two weights, one broadcast input) while all
+ * inputs of a block pass. The number of rows is a constant in each copy of the code, so that the loops over it unroll
+ * and the sums stay in registers. */
+
+enum { LANES = 16, COLS = 2 * LANES, ROWS = 12 };
+
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* y = (more ? y : 0) + x w for `rows` rows, one panel, n inputs. */
+static inline __attribute__((always_inline)) void tile(const size_t rows, const float *x, size_t x_stride,
+                                                       const float *w, size_t n, float *y, size_t y_stride, bool more)
+{
+    __m512 a[ROWS], b[ROWS];
+    UNROLL for (size_t r = 0; r < rows; r++) a[r] = b[r] = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i++, w += COLS) {
+        __m512 wa = _mm512_loadu_ps(w), wb = _mm512_loadu_ps(w + LANES);
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
+            __m512 v = _mm512_set1_ps(x[r * x_stride + i]);
+            a[r] = _mm512_fmadd_ps(v, wa, a[r]);
+            b[r] = _mm512_fmadd_ps(v, wb, b[r]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+    {
+        float *to = y + r * y_stride;
+        _mm512_storeu_ps(to, more ? _mm512_add_ps(_mm512_loadu_ps(to), a[r]) : a[r]);
+        _mm512_storeu_ps(to + LANES, more ? _mm512_add_ps(_mm512_loadu_ps(to + LANES), b[r]) : b[r]);
+    }
+}
+
+#define TILE(ROWS_)                                                                                                    \
+    static void tile_##ROWS_(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,     \
+                             bool more)                                                                                \
+    {                                                                                                                  \
+        tile(ROWS_, x, x_stride, w, n, y, y_stride, more);                                                             \
+    }
+
+TILE(1)
+TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+
+    typedef void (*tile_fn)(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,
+                            bool more);
+
+static const tile_fn tiles[ROWS + 1] = {NULL,   tile_1, tile_2, tile_3,  tile_4,  tile_5, tile_6,
+                                        tile_7, tile_8, tile_9, tile_10, tile_11, tile_12};
+
+/* The last panel has fewer outputs than a tile: by way of a tile of its own. */
+static void narrow_tile(size_t rows, const float *x, size_t x_stride, const float *w, size_t n, float *y,
+                        size_t y_stride, size_t cols, bool more)
+{
+    float whole[ROWS * COLS];
+    tiles[rows](x, x_stride, w, n, whole, COLS, false);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            y[r * y_stride + c] = more ? y[r * y_stride + c] + whole[r * COLS + c] : whole[r * COLS + c];
+}
+
+static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out, float *y,
+                     size_t y_stride)
+{
+    size_t groups = (rows + ROWS - 1) / ROWS;
+    for (size_t i = 0; i < in; i += WR_GEMM_DEPTH)
+        for (size_t o = 0; o < out; o += COLS) {
+            const float *w = packed + o * in + i * COLS;
+            size_t n = in - i < WR_GEMM_DEPTH ? in - i : WR_GEMM_DEPTH;
+            for (size_t g = 0, at = 0; g < groups; g++) { /* rows shared out evenly: 13 are 6 and 7, not 12 and 1 */
+                size_t some = rows * (g + 1) / groups - at;
+                const float *from = x + at * x_stride + i;
+                float *to = y + at * y_stride + o;
+                if (out - o < COLS)
+                    narrow_tile(some, from, x_stride, w, n, to, y_stride, out - o, i > 0);
+                else
+                    tiles[some](from, x_stride, w, n, to, y_stride, i > 0);
+                at += some;
+            }
+        }
+}
+
 void wr_kernels_init_avx512(wr_kernels *table)
 {
     table->dot_f32 = dot_f32;
@@ -194,4 +279,6 @@ void wr_kernels_init_avx512(wr_kernels *table)
     table->bias_relu_f32 = bias_relu_f32;
     table->add_norm_f32 = add_norm_f32;
     table->softmax_f32 = softmax_f32;
+    table->gemm_f32 = gemm_f32;
+    table->gemm_cols = COLS;
 }

@@ -4,6 +4,9 @@
 
 #include "models/kernels.h"
 
+/* Outputs in a packed panel: any number would do here. */
+enum { COLS = 16 };
+
 /* Partial sums: 64 for dot products (four of the widest registers, enough to hide the latency of fma), 16 elsewhere. */
 enum { DOT_LANES = 64, LANES = 16 };
 
@@ -114,6 +117,23 @@ static void softmax_f32(float *s, size_t rows, size_t n)
     }
 }
 
+static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out, float *y,
+                     size_t y_stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < out; o++) {
+            const float *w = packed + o / COLS * COLS * in + o % COLS;
+            float total = 0;
+            for (size_t block = 0; block < in; block += WR_GEMM_DEPTH) {
+                float sum = 0;
+                for (size_t i = block; i < in && i < block + WR_GEMM_DEPTH; i++)
+                    sum = fmaf(x[r * x_stride + i], w[i * COLS], sum);
+                total = block ? total + sum : sum;
+            }
+            y[r * y_stride + o] = total;
+        }
+}
+
 void wr_kernels_init_ref(wr_kernels *table)
 {
     *table = (wr_kernels){
@@ -125,5 +145,7 @@ void wr_kernels_init_ref(wr_kernels *table)
         .bias_relu_f32 = bias_relu_f32,
         .add_norm_f32 = add_norm_f32,
         .softmax_f32 = softmax_f32,
+        .gemm_f32 = gemm_f32,
+        .gemm_cols = COLS,
     };
 }

@@ -352,5 +352,5 @@ size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest)
 
 void wr_model_thread_init(void)
 {
-    wr_encoder_thread_init();
+    wr_linear_thread_init();
 }

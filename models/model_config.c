@@ -76,7 +76,7 @@ static bool is_base(const source *s, const char *name)
 }
 
 /* model_type "BERT_Cat" (arXiv 2010.02666's published checkpoints): a DistilBERT or BERT base under `bert_model.` and
- * one linear layer; config.json holds no sizes but the base model's name. */
+ * one linear layer; config.json holds the base model's name instead of its sizes. */
 static wr_status read_cat(wr_model_config *c, const source *s)
 {
     c->distil = is_base(s, "distilbert-base-uncased");
@@ -91,9 +91,6 @@ static wr_status read_cat(wr_model_config *c, const source *s)
     c->heads = 12;
     c->ffn = 3072;
     c->vocab = 30522;
-    c->positions = 512;
-    c->types = 2;
-    c->eps = 1e-12f;
     return WR_OK;
 }
 
@@ -109,14 +106,15 @@ static wr_status read_activation(wr_model_config *c, const source *s)
     return WR_OK;
 }
 
+/* What is already set (a base model's sizes) holds where the file says nothing. */
 static wr_status read_sizes(wr_model_config *c, const source *s)
 {
     wr_status st;
-    if ((st = size_of(s, "hidden_size", "dim", 1, WR_MAX_DIM, 0, &c->dim)) ||
-        (st = size_of(s, "num_hidden_layers", "n_layers", 1, WR_MAX_LAYERS, 0, &c->layers)) ||
-        (st = size_of(s, "num_attention_heads", "n_heads", 1, WR_MAX_DIM, 0, &c->heads)) ||
-        (st = size_of(s, "intermediate_size", "hidden_dim", 1, WR_MAX_FFN, 0, &c->ffn)) ||
-        (st = size_of(s, "vocab_size", NULL, 1, WR_MAX_VOCAB, 0, &c->vocab)) ||
+    if ((st = size_of(s, "hidden_size", "dim", 1, WR_MAX_DIM, c->dim, &c->dim)) ||
+        (st = size_of(s, "num_hidden_layers", "n_layers", 1, WR_MAX_LAYERS, c->layers, &c->layers)) ||
+        (st = size_of(s, "num_attention_heads", "n_heads", 1, WR_MAX_DIM, c->heads, &c->heads)) ||
+        (st = size_of(s, "intermediate_size", "hidden_dim", 1, WR_MAX_FFN, c->ffn, &c->ffn)) ||
+        (st = size_of(s, "vocab_size", NULL, 1, WR_MAX_VOCAB, c->vocab, &c->vocab)) ||
         (st = size_of(s, "max_position_embeddings", NULL, 2, WR_MAX_POSITIONS, 512, &c->positions)) ||
         (st = size_of(s, "type_vocab_size", NULL, 1, 256, 2, &c->types)))
         return st;
@@ -158,7 +156,7 @@ static wr_status read_model(wr_model_config *c, const source *s)
     const char *type = text_of(s, "model_type", NULL);
     wr_status st = read_architecture(c, s);
     if (st) return st;
-    if (!strcmp(type, "BERT_Cat")) return read_cat(c, s);
+    if (!strcmp(type, "BERT_Cat")) return (st = read_cat(c, s)) ? st : read_sizes(c, s);
     c->distil = !strcmp(type, "distilbert");
     if (!c->distil && strcmp(type, "bert"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected bert or distilbert", s->path, type);

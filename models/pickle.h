@@ -38,13 +38,13 @@ typedef enum wr_pickle_kind {
 /* One value; others are named by their index in wr_pickle.node. */
 typedef struct wr_pickle_node {
     wr_pickle_kind kind;
-    wr_dtype dtype;       /* STORAGE; a global that names a storage class     */
-    uint32_t bytes;       /* size of its elements in bytes                    */
-    int64_t number;       /* BOOL, INT; GLOBAL: which; STORAGE: elements; TENSOR: offset in elements */
-    uint32_t first, last; /* TUPLE, LIST, DICT: its links, END when empty     */
-    uint32_t n;           /* TUPLE, LIST, DICT: how many; STRING: bytes       */
-    const char *text;     /* STRING; STORAGE: its key (n bytes)               */
-    uint32_t storage;     /* TENSOR                                           */
+    wr_dtype dtype;         /* STORAGE; a global that names a storage class     */
+    uint32_t bytes;         /* size of its elements in bytes                    */
+    int64_t number;         /* BOOL, INT; GLOBAL: which; STORAGE: elements; TENSOR: offset in elements */
+    uint32_t first, last;   /* TUPLE, LIST, DICT: its links, END when empty     */
+    uint32_t n;             /* TUPLE, LIST, DICT: how many; STRING: bytes       */
+    const char *text;       /* STRING; STORAGE: its key (n bytes)               */
+    uint32_t storage;       /* TENSOR                                           */
     uint32_t shape, stride; /* TENSOR: tuples                                 */
 } wr_pickle_node;
 

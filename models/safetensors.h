@@ -1,5 +1,6 @@
-/* Named tensors with shapes, borrowed from mapped files: safetensors (one file or sharded by model.safetensors.index.json)
- * and old pytorch_model.bin checkpoints (zip of a pickle and raw storages; only tensors are read, nothing is executed).
+/* Named tensors with shapes, borrowed from mapped files: safetensors (one file or sharded by
+ * model.safetensors.index.json) and old pytorch_model.bin checkpoints (zip of a pickle and raw storages; only tensors
+ * are read, nothing is executed).
  *
  * The files are untrusted: header length, JSON, dtypes, shapes and offsets are checked before anything is used; two
  * tensors may not overlap and the data section is exactly covered or padded.
@@ -37,7 +38,7 @@ wr_status wr_tensors_open(wr_tensors **tensors, const char *dir, wr_err *err);
 void wr_tensors_close(wr_tensors *tensors);
 
 size_t wr_tensors_count(const wr_tensors *tensors);
-const wr_tensor *wr_tensors_at(const wr_tensors *tensors, size_t i); /* by name ascending */
+const wr_tensor *wr_tensors_at(const wr_tensors *tensors, size_t i);           /* by name ascending */
 const wr_tensor *wr_tensors_find(const wr_tensors *tensors, const char *name); /* NULL when absent; O(log n) */
 
 /* The files that were opened (an index first), for hashing: name inside dir and bytes, borrowed. */
@@ -69,7 +70,6 @@ wr_status wr_safetensors_read(const unsigned char *bytes, size_t n, const char *
                               wr_err *err);
 
 /* Appends the tensors of one PyTorch checkpoint: see models/pickle.h. */
-wr_status wr_checkpoint_read(const unsigned char *bytes, size_t n, const char *path, wr_tensor_list *list,
-                             wr_err *err);
+wr_status wr_checkpoint_read(const unsigned char *bytes, size_t n, const char *path, wr_tensor_list *list, wr_err *err);
 
 #endif

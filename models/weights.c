@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/kernels.h"
+
 /* A tensor's name: the longest of a BERT has some 70 bytes. */
 #define MAX_NAME 256
 
@@ -121,18 +123,34 @@ static wr_status fill(wr_weights *weights, const char *prefix, const char *name,
     return wr_tensor_to_f32(t, out, n, err);
 }
 
-wr_status wr_linear_read_stacked(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
-                                 size_t n, size_t out, size_t in, wr_err *err)
+wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in)
 {
-    float *w = wr_weights_own(weights, n * out * in), *b = wr_weights_own(weights, n * out);
-    if (!w || !b) return wr_fail(err, WR_ENOMEM, "tensor %s: out of memory", name[0]);
-    *linear = (wr_linear){w, b, n * out, in};
-    for (size_t i = 0; i < n; i++) {
-        wr_status st = fill(weights, prefix, name[i], "weight", out, in, w + i * out * in, err);
-        if (!st) st = fill(weights, prefix, name[i], "bias", 0, out, b + i * out, err);
-        if (st) return st;
-    }
+    const wr_kernels *k = wr_kernels_get();
+    *linear = (wr_linear){w, b, out, in, false};
+    if (!strcmp(k->isa, "ref")) return WR_OK; /* plain C would take a hundred times as long as BLAS */
+    float *packed = wr_weights_own(weights, wr_kernels_packed(k, out, in));
+    if (!packed) return WR_ENOMEM;
+    wr_kernels_pack(k, w, out, in, packed);
+    linear->w = packed;
+    linear->packed = true;
     return WR_OK;
+}
+
+wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
+                               size_t n, size_t out, size_t in, wr_err *err)
+{
+    bool plain = !strcmp(wr_kernels_get()->isa, "ref"); /* then the weights stay as they are */
+    float *w = plain ? wr_weights_own(weights, n * out * in) : malloc(n * out * in * sizeof *w);
+    float *b = wr_weights_own(weights, n * out);
+    wr_status st = w && b ? WR_OK : wr_fail(err, WR_ENOMEM, "tensor %s: out of memory", name[0]);
+    for (size_t i = 0; i < n && !st; i++) {
+        st = fill(weights, prefix, name[i], "weight", out, in, w + i * out * in, err);
+        if (!st) st = fill(weights, prefix, name[i], "bias", 0, out, b + i * out, err);
+    }
+    if (!st && (st = wr_linear_init(linear, weights, w, b, n * out, in)))
+        wr_fail(err, st, "tensor %s: out of memory", name[0]);
+    if (!plain) free(w);
+    return st;
 }
 
 wr_status wr_norm_read(wr_norm *norm, wr_weights *weights, const char *prefix, const char *name, size_t dim,

@@ -242,3 +242,71 @@ Test(kernels, softmax_of_scores_far_apart_is_one_and_almost_nothing)
     wr_kernels_get()->softmax_f32(s, 1, 3);
     cr_assert(s[0] == 1 && s[1] < 1e-37f && s[2] < 1e-37f);
 }
+
+/* One product in the way that models/kernels.h tells, the slowest way. */
+static float product(const float *x, const float *w, size_t in)
+{
+    float total = 0;
+    for (size_t block = 0; block < in; block += WR_GEMM_DEPTH) {
+        float sum = 0;
+        for (size_t i = block; i < in && i < block + WR_GEMM_DEPTH; i++) sum = fmaf(x[i], w[i], sum);
+        total = block ? total + sum : sum;
+    }
+    return total;
+}
+
+static void check_gemm(const wr_kernels *k, size_t rows, size_t in, size_t out)
+{
+    wr_test_random random = {rows * 1000003 + in * 1009 + out};
+    size_t x_stride = in + 3, y_stride = out + 5;
+    float *x = numbers(&random, rows * x_stride, 1), *w = numbers(&random, out * in, 1);
+    float *packed = malloc((wr_kernels_packed(k, out, in) + 1) * sizeof *packed);
+    float *y = numbers(&random, rows * y_stride, 1), *before = copy(y, rows * y_stride);
+    wr_kernels_pack(k, w, out, in, packed);
+    k->gemm_f32(x, x_stride, rows, in, packed, out, y, y_stride);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < y_stride; o++) {
+            size_t at = r * y_stride + o;
+            float want = o < out ? product(x + r * x_stride, w + o * in, in) : before[at];
+            cr_assert(memcmp(&y[at], &want, sizeof want) == 0, "%s, %zu rows, %zu -> %zu: row %zu, output %zu", k->isa,
+                      rows, in, out, r, o);
+        }
+    free(x);
+    free(w);
+    free(packed);
+    free(y);
+    free(before);
+}
+
+Test(kernels, gemm_has_the_same_bits_on_every_isa_and_for_any_number_of_rows)
+{
+    static const size_t widths[] = {1, 2, 15, 16, 17, 31, 32, 33, 65, 385, 800};
+    enum { NWIDTHS = sizeof widths / sizeof *widths };
+    FOR_EACH_ISA(k)
+    {
+        for (size_t rows = 0; rows <= 26; rows++) check_gemm(&k, rows, 37, 40);
+        for (size_t i = 0; i < NWIDTHS; i++) check_gemm(&k, 5, widths[i], widths[NWIDTHS - 1 - i]);
+    }
+}
+
+Test(kernels, gemm_is_within_its_tolerance)
+{
+    enum { IN = 3072, OUT = 32 };
+    wr_test_random random = {8};
+    const wr_kernels *k = wr_kernels_get();
+    float *x = numbers(&random, IN, 1), *w = numbers(&random, OUT * IN, 1), y[OUT];
+    float *packed = malloc(wr_kernels_packed(k, OUT, IN) * sizeof *packed);
+    wr_kernels_pack(k, w, OUT, IN, packed);
+    k->gemm_f32(x, IN, 1, IN, packed, OUT, y, OUT);
+    for (size_t o = 0; o < OUT; o++) {
+        double sum = 0, magnitude = 0;
+        for (size_t i = 0; i < IN; i++) {
+            sum += (double)x[i] * w[o * IN + i];
+            magnitude += fabs((double)x[i] * w[o * IN + i]);
+        }
+        cr_assert_lt(fabs(y[o] - sum), 1e-6 * magnitude);
+    }
+    free(x);
+    free(w);
+    free(packed);
+}
