@@ -45,7 +45,7 @@ typedef struct wr_request {
     size_t k, offset;     /* k >= 1, offset + k <= WR_MAX_K */
     double budget_ms;     /* <= 0: no deadline */
     uint64_t arrived_ns;  /* on clock; 0 = now  */
-    const wr_clock *clock; /* NULL = the system's */
+    const wr_clock *clock; /* NULL = the system's; read until the scratch is reset, as work once begun goes on */
     const char *pipeline; /* NULL = "default" */
     bool return_text;     /* fill title, text and metadata of the hits */
     bool strict;          /* a degraded answer is WR_STOPPED; the reply is filled all the same */

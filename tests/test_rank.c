@@ -136,7 +136,7 @@ Test(rank, a_budget_that_is_never_spent_changes_nothing)
 
 Test(rank, a_list_that_was_finished_is_whole_although_time_is_up)
 {
-    wr_test_clock fake;
+    static wr_test_clock fake; /* work that was begun reads it until the scratch is reset */
     wr_response reply;
     wr_test_clock_init(&fake, 1000000000, 0);
     wr_request request = ask(wr_test_query(1), 10);
@@ -187,7 +187,7 @@ Test(rank_dense, the_default_pipeline_fuses_both_lists)
 
 Test(rank_dense, time_that_is_up_is_named_and_is_no_error)
 {
-    wr_test_clock fake;
+    static wr_test_clock fake; /* work that was begun reads it until the scratch is reset */
     wr_response reply;
     wr_test_clock_init(&fake, 1000000000, 0);
     wr_request request = ask(wr_test_query(1), 10);
@@ -260,7 +260,7 @@ Test(rank_dense, a_share_mixes_the_stage_with_the_one_before)
 
 Test(rank_dense, no_time_for_the_cross_encoder_leaves_the_first_stage)
 {
-    wr_test_clock fake;
+    static wr_test_clock fake; /* work that was begun reads it until the scratch is reset */
     wr_response reply;
     wr_test_clock_init(&fake, 1000000000, 0);
     wr_request request = ask(wr_test_query(1), 10);
