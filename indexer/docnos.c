@@ -11,7 +11,7 @@
 #include "data/corpus.h"
 #include "data/hash.h"
 
-/* Text of one run at most: docnos of 32 bytes fill it together with WR_DOCNOS_PER_RUN, longer ones earlier. */
+/* Text of one run at most: docnos of 64 bytes fill it together with WR_DOCNOS_PER_RUN, longer ones earlier. */
 #define TEXT_MAX ((size_t)64 << 20)
 
 /* Runs at most: every run is an open file while merging, and 1,024 is the usual limit of a process. */

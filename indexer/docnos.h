@@ -13,8 +13,8 @@
 
 #include "data/status.h"
 
-/* Pairs in memory at a time: 2 million take about 80 MB with docnos of 20 bytes; 100 million documents are 50 runs. */
-#define WR_DOCNOS_PER_RUN ((size_t)1 << 21)
+/* Pairs in memory at a time: a million take about 40 MB with docnos of 20 bytes; 100 million documents are 100 runs. */
+#define WR_DOCNOS_PER_RUN ((size_t)1 << 20)
 
 typedef struct wr_docnos wr_docnos;
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "data/hash.h"
 #include "data/json.h"
@@ -383,8 +384,10 @@ typedef struct blocks {
 static void block_sum(void *arg, size_t b)
 {
     blocks *job = arg;
-    size_t from = b * WR_BLOCK_BYTES, left = job->map->size - from;
-    uint64_t sum = wr_checksum(job->map->bytes + from, left < WR_BLOCK_BYTES ? left : WR_BLOCK_BYTES);
+    size_t from = b * WR_BLOCK_BYTES, left = job->map->size - from, n = left < WR_BLOCK_BYTES ? left : WR_BLOCK_BYTES;
+    const unsigned char *bytes = job->map->bytes + from;
+    uint64_t sum = wr_checksum(bytes, n);
+    madvise((void *)(uintptr_t)bytes, n, MADV_DONTNEED); /* or the whole index would count as our memory */
     if (job->xxh3) job->xxh3[b] = sum;
     if (!job->want || job->want[b] == sum) return;
     size_t first = atomic_load(&job->first_bad);
