@@ -65,7 +65,8 @@ struct wr_docreader {
 static wr_status fail_lmdb(wr_err *err, const char *path, const char *what, int rc)
 {
     wr_status code = rc == ENOMEM ? WR_ENOMEM : rc == MDB_CORRUPTED || rc == MDB_INVALID ? WR_EFORMAT : WR_EIO;
-    return wr_fail(err, code, "%s: %s: %s", path, what, mdb_strerror(rc));
+    /* LMDB reports a write that a full disk cut short as EIO. */
+    return wr_fail(err, code, "%s: %s: %s%s", path, what, mdb_strerror(rc), rc == EIO ? " (or the disk is full)" : "");
 }
 
 /* ---- writing ---- */
