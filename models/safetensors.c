@@ -231,7 +231,7 @@ static wr_status read_header(const json_t *header, const unsigned char *data, si
             wr_fail(err, st, "%s: out of memory", path);
         if (st) return st;
     }
-    return check_layout(list->tensor + first, list->n - first, data, size, path, err);
+    return check_layout(list->n ? list->tensor + first : NULL, list->n - first, data, size, path, err);
 }
 
 wr_status wr_safetensors_read(const unsigned char *bytes, size_t n, const char *path, wr_tensor_list *list,

@@ -366,8 +366,9 @@ Test(model, speed_is_unknown_until_something_ran)
 /* A copy of bert-mean in the test's folder, its files to be changed. */
 static const char *copy_of_bert_mean(void)
 {
-    static const char *const names[] = {"config.json",  "vocab.txt",    "model.safetensors", "sentence_bert_config.json",
-                                        "modules.json", "1_Pooling/config.json"};
+    static const char *const names[] = {"config.json",       "vocab.txt",
+                                        "model.safetensors", "sentence_bert_config.json",
+                                        "modules.json",      "1_Pooling/config.json"};
     static char folder[4096];
     wr_err err;
     char path[512], pooling[4200];
@@ -437,15 +438,16 @@ Test(model, another_activation_is_refused_by_name)
 
 Test(model, relative_positions_are_refused)
 {
-    refuses(changed("config.json", "\"model_type\"",
-                    "\"position_embedding_type\": \"relative_key\", \"model_type\""),
+    refuses(changed("config.json", "\"model_type\"", "\"position_embedding_type\": \"relative_key\", \"model_type\""),
             WR_EUNSUPPORTED, "relative_key", "absolute");
 }
 
 Test(model, sizes_are_checked_before_anything_is_allocated)
 {
-    refuses(changed("config.json", "\"hidden_size\": 20", "\"hidden_size\": 99999999"), WR_EFORMAT, "hidden_size", "16384");
-    refuses(changed("config.json", "\"hidden_size\": 20", "\"hidden_size\": -1"), WR_EFORMAT, "hidden_size", "expected");
+    refuses(changed("config.json", "\"hidden_size\": 20", "\"hidden_size\": 99999999"), WR_EFORMAT, "hidden_size",
+            "16384");
+    refuses(changed("config.json", "\"hidden_size\": 20", "\"hidden_size\": -1"), WR_EFORMAT, "hidden_size",
+            "expected");
     refuses(changed("config.json", "\"hidden_size\": 20", "\"hidden_size\": 21"), WR_EFORMAT, "21", "4 heads");
     refuses(changed("config.json", "\"hidden_size\": 20,", ""), WR_EFORMAT, "hidden_size", "no ");
     refuses(changed("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"), WR_EFORMAT,

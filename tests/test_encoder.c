@@ -1,0 +1,305 @@
+/* The forward pass against the formulas in double precision, and what batches may not change. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/encoder.h"
+#include "models/kernels.h"
+#include "tests/testlib.h"
+
+/* ---- random encoders ---- */
+
+typedef struct network {
+    wr_encoder e;
+    wr_weights weights; /* owns what is packed */
+    wr_linear *plain;   /* [5 layers] the same weights unpacked */
+} network;
+
+static float *numbers(wr_test_random *random, size_t n, float scale, float centre)
+{
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = centre + scale * wr_test_normal(random);
+    return x;
+}
+
+static wr_norm random_norm(wr_test_random *random, size_t dim)
+{
+    return (wr_norm){numbers(random, dim, 0.2f, 1), numbers(random, dim, 0.2f, 0)};
+}
+
+/* Weights of a size at which attention and GELU leave their linear parts; the plain ones are kept at *plain. */
+static wr_linear random_linear(wr_test_random *random, network *net, size_t out, size_t in, wr_linear *plain)
+{
+    wr_linear l;
+    *plain = (wr_linear){numbers(random, out * in, 1.5f / sqrtf((float)in), 0), numbers(random, out, 0.3f, 0), out, in,
+                         false};
+    cr_assert_eq(wr_linear_init(&l, &net->weights, plain->w, plain->b, out, in), WR_OK);
+    return l;
+}
+
+/* What is allocated here lives until the test's process ends; LeakSanitizer sees it through this. */
+static network made[8];
+static size_t nmade;
+
+static const network *random_network(size_t layers, size_t dim, size_t heads, size_t ffn, bool types)
+{
+    enum { VOCAB = 50, POSITIONS = 300 };
+    network *net = &made[nmade++];
+    wr_test_random random = {layers * 7 + dim};
+    wr_linear_thread_init();
+    net->e = (wr_encoder){.layers = layers, .dim = dim, .heads = heads, .ffn = ffn, .vocab = VOCAB, .types = 2};
+    net->e.positions = POSITIONS;
+    net->e.eps = 1e-12f;
+    net->e.word = numbers(&random, VOCAB * dim, 1, 0);
+    net->e.position = numbers(&random, POSITIONS * dim, 0.3f, 0);
+    net->e.type = types ? numbers(&random, 2 * dim, 0.3f, 0) : NULL;
+    net->e.embedding_norm = random_norm(&random, dim);
+    net->e.layer = calloc(layers, sizeof *net->e.layer);
+    net->plain = calloc(5 * layers, sizeof *net->plain);
+    for (size_t i = 0; i < layers; i++) {
+        wr_layer *l = &net->e.layer[i];
+        wr_linear *plain = net->plain + 5 * i;
+        l->query = random_linear(&random, net, dim, dim, &plain[0]);
+        l->keys_values = random_linear(&random, net, 2 * dim, dim, &plain[1]);
+        l->attended = random_linear(&random, net, dim, dim, &plain[2]);
+        l->attended_norm = random_norm(&random, dim);
+        l->up = random_linear(&random, net, ffn, dim, &plain[3]);
+        l->down = random_linear(&random, net, dim, ffn, &plain[4]);
+        l->output_norm = random_norm(&random, dim);
+    }
+    return net;
+}
+
+/* ---- the formulas, one sequence, double precision ---- */
+
+static void slow_linear(const wr_linear *l, const double *x, size_t rows, double *y)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t o = 0; o < l->out; o++) {
+            double sum = l->b[o];
+            for (size_t i = 0; i < l->in; i++) sum += x[r * l->in + i] * l->w[o * l->in + i];
+            y[r * l->out + o] = sum;
+        }
+}
+
+static void slow_norm(const wr_norm *norm, double *x, size_t rows, size_t dim)
+{
+    for (size_t r = 0; r < rows; r++, x += dim) {
+        double mean = 0, variance = 0;
+        for (size_t i = 0; i < dim; i++) mean += x[i] / (double)dim;
+        for (size_t i = 0; i < dim; i++) variance += (x[i] - mean) * (x[i] - mean) / (double)dim;
+        for (size_t i = 0; i < dim; i++) x[i] = (x[i] - mean) / sqrt(variance + 1e-12) * norm->gamma[i] + norm->beta[i];
+    }
+}
+
+static void slow_attention(const wr_encoder *e, const double *q, const double *kv, size_t n, double *ctx)
+{
+    size_t dim = e->dim, width = dim / e->heads;
+    for (size_t h = 0; h < dim; h += width)
+        for (size_t i = 0; i < n; i++) {
+            double weight[512], sum = 0;
+            for (size_t j = 0; j < n; j++) {
+                double score = 0;
+                for (size_t d = h; d < h + width; d++) score += q[i * dim + d] * kv[j * 2 * dim + d];
+                sum += weight[j] = exp(score / sqrt((double)width));
+            }
+            for (size_t d = h; d < h + width; d++) {
+                double value = 0;
+                for (size_t j = 0; j < n; j++) value += weight[j] / sum * kv[j * 2 * dim + dim + d];
+                ctx[i * dim + d] = value;
+            }
+        }
+}
+
+static double *slow_run(const network *net, const uint32_t *id, const uint8_t *type, size_t n)
+{
+    const wr_encoder *e = &net->e;
+    size_t dim = e->dim;
+    double *x = calloc(n * dim, sizeof *x), *q = calloc(n * dim, sizeof *q), *kv = calloc(n * 2 * dim, sizeof *kv);
+    double *ctx = calloc(n * dim, sizeof *ctx), *mid = calloc(n * e->ffn, sizeof *mid), *y = calloc(n * dim, sizeof *y);
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < dim; i++)
+            x[t * dim + i] = (double)e->word[id[t] * dim + i] + e->position[t * dim + i] +
+                             (e->type ? e->type[(type ? type[t] : 0) * dim + i] : 0);
+    slow_norm(&e->embedding_norm, x, n, dim);
+    for (size_t l = 0; l < e->layers; l++) {
+        const wr_linear *plain = net->plain + 5 * l;
+        slow_linear(&plain[0], x, n, q);
+        slow_linear(&plain[1], x, n, kv);
+        slow_attention(e, q, kv, n, ctx);
+        slow_linear(&plain[2], ctx, n, y);
+        for (size_t i = 0; i < n * dim; i++) x[i] += y[i];
+        slow_norm(&e->layer[l].attended_norm, x, n, dim);
+        slow_linear(&plain[3], x, n, mid);
+        for (size_t i = 0; i < n * e->ffn; i++)
+            mid[i] = e->act == WR_ACT_RELU ? fmax(mid[i], 0) : 0.5 * mid[i] * (1 + erf(mid[i] * M_SQRT1_2));
+        slow_linear(&plain[4], mid, n, y);
+        for (size_t i = 0; i < n * dim; i++) x[i] += y[i];
+        slow_norm(&e->layer[l].output_norm, x, n, dim);
+    }
+    free(q);
+    free(kv);
+    free(ctx);
+    free(mid);
+    free(y);
+    return x;
+}
+
+/* ---- batches ---- */
+
+enum { MAX_TOKENS = 4096, MAX_SEQUENCES = 64 };
+
+typedef struct sequences {
+    uint32_t id[MAX_TOKENS], cu[MAX_SEQUENCES + 1];
+    uint8_t type[MAX_TOKENS];
+    wr_batch batch;
+} sequences;
+
+/* nseq sequences of 1..longest tokens. */
+static sequences *random_sequences(size_t nseq, size_t longest, uint64_t seed)
+{
+    static sequences s;
+    wr_test_random random = {seed};
+    s.cu[0] = 0;
+    for (size_t i = 0; i < nseq; i++) s.cu[i + 1] = s.cu[i] + 1 + (uint32_t)wr_test_below(&random, longest);
+    cr_assert_leq(s.cu[nseq], (uint32_t)MAX_TOKENS);
+    for (size_t t = 0; t < s.cu[nseq]; t++) {
+        s.id[t] = (uint32_t)wr_test_below(&random, 50);
+        s.type[t] = (uint8_t)wr_test_below(&random, 2);
+    }
+    s.batch = (wr_batch){.id = s.id, .type = s.type, .cu = s.cu, .nseq = nseq};
+    return &s;
+}
+
+static const float *run(const network *net, const wr_batch *batch, bool first_only, wr_arena *arena)
+{
+    const float *states;
+    if (!arena->base) cr_assert_eq(wr_arena_init(arena, 1u << 30), WR_OK);
+    cr_assert_eq(wr_encoder_run(&net->e, batch, first_only, arena, NULL, &states), WR_OK);
+    return states;
+}
+
+static void check_formula(const network *net, double tolerance)
+{
+    wr_arena arena = {0};
+    sequences *s = random_sequences(6, 70, 3);
+    const float *got = run(net, &s->batch, false, &arena);
+    size_t dim = net->e.dim;
+    for (size_t i = 0; i < s->batch.nseq; i++) {
+        size_t begin = s->cu[i], n = s->cu[i + 1] - begin;
+        double *want = slow_run(net, s->id + begin, s->type + begin, n);
+        for (size_t j = 0; j < n * dim; j++)
+            cr_assert_float_eq(got[begin * dim + j], want[j], tolerance,
+                               "sequence %zu, token %zu, dimension %zu: %g, %g", i, j / dim, j % dim,
+                               (double)got[begin * dim + j], want[j]);
+        free(want);
+    }
+    wr_arena_release(&arena);
+}
+
+Test(encoder, a_pass_is_what_the_formulas_say)
+{
+    check_formula(random_network(2, 24, 3, 40, true), 2e-5);
+    check_formula(random_network(2, 30, 5, 50, false), 2e-5);
+}
+
+Test(encoder, so_it_is_with_blas)
+{
+    setenv("WEIR_ISA", "ref", 1);
+    check_formula(random_network(2, 24, 3, 40, true), 2e-5);
+    check_formula(random_network(2, 30, 5, 50, false), 2e-5);
+}
+
+Test(encoder, so_it_is_with_avx2)
+{
+    setenv("WEIR_ISA", "avx2", 1);
+    check_formula(random_network(2, 30, 5, 50, true), 2e-5);
+}
+
+Test(encoder, relu_is_relu)
+{
+    network *net = (network *)(uintptr_t)random_network(1, 24, 3, 40, true);
+    net->e.act = WR_ACT_RELU;
+    check_formula(net, 2e-5);
+}
+
+/* Every state of the batch equals that of its sequence alone, to the bit or within a tolerance. */
+static void check_singles(const network *net, sequences *s, bool first_only, double tolerance)
+{
+    wr_arena all = {0}, one = {0};
+    const float *states = run(net, &s->batch, first_only, &all);
+    size_t dim = net->e.dim;
+    for (size_t i = 0; i < s->batch.nseq; i++) {
+        uint32_t begin = s->cu[i], alone[2] = {0, s->cu[i + 1] - begin};
+        size_t row = first_only ? i : begin, rows = first_only ? 1 : alone[1];
+        wr_batch single = {.id = s->id + begin, .type = s->type + begin, .cu = alone, .nseq = 1};
+        const float *got = run(net, &single, first_only, &one);
+        for (size_t j = 0; j < rows * dim; j++) {
+            double d = fabs((double)got[j] - states[row * dim + j]);
+            cr_assert(d <= tolerance, "sequence %zu of %u tokens: differs by %g", i, (unsigned)alone[1], d);
+        }
+        wr_arena_reset(&one, 0);
+    }
+    wr_arena_release(&all);
+    wr_arena_release(&one);
+}
+
+Test(encoder, a_batch_equals_singles_bit_for_bit_at_real_sizes)
+{
+    if (!strcmp(wr_kernels_get()->isa, "ref")) cr_skip_test("BLAS multiplies here");
+    const network *mini = random_network(1, 384, 12, 1536, true), *tiny = random_network(2, 128, 2, 512, true);
+    check_singles(mini, random_sequences(20, 60, 5), false, 0);
+    check_singles(mini, random_sequences(13, 60, 6), true, 0);
+    check_singles(tiny, random_sequences(64, 50, 7), false, 0);
+    check_singles(tiny, random_sequences(64, 1, 8), true, 0);
+}
+
+Test(encoder, a_batch_equals_singles_within_1e_5_with_blas)
+{
+    setenv("WEIR_ISA", "ref", 1);
+    check_singles(random_network(1, 384, 12, 1536, true), random_sequences(6, 40, 5), false, 1e-5);
+    check_singles(random_network(2, 128, 2, 512, true), random_sequences(6, 40, 7), true, 1e-5);
+}
+
+Test(encoder, first_only_gives_the_first_tokens_states)
+{
+    wr_arena a = {0}, b = {0};
+    const network *net = random_network(3, 48, 4, 100, true);
+    sequences *s = random_sequences(30, 60, 9);
+    const float *all = run(net, &s->batch, false, &a), *first = run(net, &s->batch, true, &b);
+    for (size_t i = 0; i < s->batch.nseq; i++)
+        for (size_t d = 0; d < 48; d++) cr_assert_float_eq(first[i * 48 + d], all[s->cu[i] * 48 + d], 1e-5);
+    wr_arena_release(&a);
+    wr_arena_release(&b);
+}
+
+Test(encoder, a_long_sequence_crosses_blocks_of_rows)
+{
+    /* 300 tokens are more than attention holds at a time, 12 of them more than a block of rows */
+    const network *net = random_network(1, 24, 3, 40, true);
+    sequences *s = random_sequences(1, 1, 10);
+    wr_arena arena = {0};
+    for (size_t i = 0; i < 12; i++) s->cu[i + 1] = (uint32_t)(300 * (i + 1));
+    for (size_t t = 0; t < 3600; t++) s->id[t] = (uint32_t)(t * 7 % 50);
+    s->batch.type = NULL;
+    s->batch.nseq = 12;
+    const float *got = run(net, &s->batch, false, &arena);
+    double *want = slow_run(net, s->id + 3300, NULL, 300);
+    for (size_t j = 0; j < 300 * 24; j++) cr_assert_float_eq(got[3300 * 24 + j], want[j], 2e-5);
+    free(want);
+    wr_arena_release(&arena);
+}
+
+Test(encoder, arena_bytes_are_an_upper_bound)
+{
+    const network *net = random_network(1, 24, 3, 40, true);
+    for (size_t nseq = 1; nseq <= 64; nseq += 21)
+        for (int first_only = 0; first_only < 2; first_only++) {
+            wr_arena arena = {0};
+            sequences *s = random_sequences(nseq, 60, nseq);
+            run(net, &s->batch, first_only, &arena);
+            cr_assert_leq(arena.high, wr_encoder_arena_bytes(&net->e, s->cu[nseq], 60));
+            wr_arena_release(&arena);
+        }
+}
