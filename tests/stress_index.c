@@ -110,8 +110,8 @@ int main(void)
     wr_build_options o = {.corpus = corpus, .out = out, .bm25 = {0.9, 0.4}, .pool = pool};
     check(!wr_build(&o, &report, &err), err.text);
     check(!wr_dense_build(vectors, "HNSW8", false, faiss, &err), err.text);
-    wr_index *index;
-    wr_dense *flat, *graph;
+    wr_index *index = NULL;
+    wr_dense *flat = NULL, *graph = NULL;
     check(!wr_index_open(&index, out, &err) && !wr_dense_open(&flat, vectors, NULL, "Flat", &err) &&
               !wr_dense_open(&graph, vectors, faiss, "HNSW8", &err),
           err.text);
