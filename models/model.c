@@ -220,7 +220,9 @@ static wr_status open_folder(wr_model *model, const char *folder, const wr_model
         (st = set_limits(model, &config, options, err)))
         return st;
     model->info.parameters = model->weights.parameters;
-    return hash_model(model, &config, err);
+    st = hash_model(model, &config, err);
+    wr_tensors_give_back(model->tensors);
+    return st;
 }
 
 wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "data/json.h"
 #include "data/mapfile.h"
@@ -409,4 +410,11 @@ const char *wr_tensors_file(const wr_tensors *tensors, size_t i, const void **by
     *bytes = tensors->file[i].map.bytes;
     *n = tensors->file[i].map.size;
     return tensors->file[i].name;
+}
+
+void wr_tensors_give_back(const wr_tensors *tensors)
+{
+    for (size_t i = 0; i < tensors->nfiles; i++)
+        if (tensors->file[i].map.bytes)
+            madvise((void *)(uintptr_t)tensors->file[i].map.bytes, tensors->file[i].map.size, MADV_DONTNEED);
 }

@@ -45,6 +45,10 @@ const wr_tensor *wr_tensors_find(const wr_tensors *tensors, const char *name); /
 size_t wr_tensors_nfiles(const wr_tensors *tensors);
 const char *wr_tensors_file(const wr_tensors *tensors, size_t i, const void **bytes, size_t *n);
 
+/* Gives the pages read so far back to the system: what is used again (word embeddings) is read again, what was packed or
+ * converted is not. */
+void wr_tensors_give_back(const wr_tensors *tensors);
+
 /* Converts a whole tensor to fp32 into out[n]; n must be its number of elements. F32, F16, BF16 exactly; I8 as
  * integers. */
 wr_status wr_tensor_to_f32(const wr_tensor *tensor, float *out, size_t n, wr_err *err);
