@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "data/version.h"
 #include "indexer/batch.h"
@@ -225,9 +224,7 @@ static wr_status publish(builder *b, wr_err *err)
 {
     wr_manifest m = {0};
     char created[24], sha256[WR_SHA256_HEX];
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    wr_generation_time(created);
     wr_corpus_sha256(b->corpus, sha256);
     m.info = (wr_index_info){.generation = b->generation.name,
                              .created = created,

@@ -21,7 +21,7 @@ typedef struct wr_build_options {
     const char *corpus;
     wr_corpus_format format;
     const char *out;
-    const char *analyzer;  /* NULL = "english" */
+    const char *analyzer; /* NULL = "english" */
     wr_bm25_params bm25;
     const wr_model *dense; /* NULL = no dense index */
     const char *factory;   /* NULL = wr_dense_default_factory() */
@@ -42,5 +42,11 @@ typedef struct wr_build_report {
  * previous one are removed (a server may still have it open: its maps stay valid). One builder at a time per folder
  * (flock on DIR/lock; WR_EFULL when another one is at work). */
 wr_status wr_build(const wr_build_options *options, wr_build_report *report, wr_err *err);
+
+/* A new generation of the index in dir with the same documents, postings and vectors (hard links, or copies where a
+ * file system has none) and another dense index: no text is read or encoded. factory NULL = wr_dense_default_factory().
+ * WR_ENOTFOUND without an index, WR_EARG when it has no vectors. */
+wr_status wr_rebuild(const char *dir, const char *factory, bool fast, wr_pool *pool, wr_build_report *report,
+                     wr_err *err);
 
 #endif

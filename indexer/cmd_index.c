@@ -144,31 +144,34 @@ static void print_size(const char *name, uint64_t bytes)
     printf("  %-14s %10.1f MB\n", name, (double)bytes / 1e6);
 }
 
-static void summary(const struct args *a, const wr_model *model, const wr_build_report *r, double seconds)
+static void summary(const struct args *a, bool dense, const wr_build_report *r, double seconds)
 {
     wr_manifest m;
     wr_err err;
     printf("%s/%s: %" PRIu64 " documents in %.1f s (%.0f/s)\n", a->out, r->generation, r->documents, seconds,
            (double)r->documents / seconds);
     printf("  reading and storing %.1f s, postings %.1f s", r->seconds_read, r->seconds_postings);
-    if (model) printf(", vectors %.1f s, dense index %.1f s", r->seconds_dense, r->seconds_graph);
+    if (dense) printf(", vectors %.1f s, dense index %.1f s", r->seconds_dense, r->seconds_graph);
     printf("\n");
     if (!wr_manifest_load(&m, a->out, &err)) {
         for (size_t i = 0; i < WR_FILE_COUNT; i++)
             if (m.file[i].present) print_size(wr_index_file_name[i], m.file[i].bytes);
-        if (model) printf("  dense index    %13s%s\n", m.info.dense_factory, a->fast_build ? " (fast build)" : "");
+        if (dense)
+            printf("  dense index    %13s%s\n"
+                   "  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut\n",
+                   m.info.dense_factory, a->fast_build ? " (fast build)" : "", r->documents_cut, r->documents,
+                   m.info.dense_max_doc_tokens);
     }
     wr_manifest_release(&m);
-    if (model)
-        printf("  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut\n", r->documents_cut,
-               r->documents, wr_model_info_get(model)->max_doc_tokens);
 }
 
 /* ---- the command ---- */
 
 static wr_status check(const struct args *a, wr_build_options *build, struct view *view, wr_err *err)
 {
-    if (!a->corpus) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
+    if (!a->corpus && !a->factory) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
+    if (!a->corpus && (a->dense || a->no_dense || a->max_tokens || a->pooling))
+        return wr_fail(err, WR_EARG, "without --corpus only the dense index is built anew: the model stays as it is");
     if (!a->out) return wr_fail(err, WR_EARG, "no place for the index, expected --out DIR");
     if (a->sparse)
         return wr_fail(err, WR_EUNSUPPORTED, "--sparse %s: learned sparse indexes are not built yet", a->sparse);
@@ -191,16 +194,16 @@ static wr_status index_corpus(const struct args *a, wr_err *err)
     wr_model *model = NULL;
     wr_pool *pool = NULL;
     wr_status st = check(a, &build, &view, err);
-    if (!st) st = open_model(a, &model, err);
+    if (!st && a->corpus) st = open_model(a, &model, err);
     if (!st) st = wr_pool_open(&pool, (unsigned)a->threads, wr_dense_thread_init, err);
     if (st) goto done;
     build.dense = model;
     build.pool = pool;
     build.progress = view.kind == SILENT ? NULL : show;
     view.began = wr_clock_now(&wr_clock_system);
-    st = wr_build(&build, &report, err);
+    st = a->corpus ? wr_build(&build, &report, err) : wr_rebuild(a->out, a->factory, a->fast_build, pool, &report, err);
     if (view.kind == BAR) fprintf(stderr, "\r\033[K");
-    if (!st) summary(a, model, &report, (double)(wr_clock_now(&wr_clock_system) - view.began) / 1e9);
+    if (!st) summary(a, model || !a->corpus, &report, (double)(wr_clock_now(&wr_clock_system) - view.began) / 1e9);
 done:
     wr_pool_close(pool);
     wr_model_close(model);
@@ -220,8 +223,9 @@ static int run(int argc, char **argv)
         {"no-dense", NULL, "builds BM25 only", WR_OPT_FLAG, &a.no_dense},
         {"sparse", "MODEL", "not built yet", WR_OPT_TEXT, &a.sparse},
         {"no-sparse", NULL, "accepted: there is no learned sparse index yet", WR_OPT_FLAG, &a.no_sparse},
-        {"dense-index", "FACTORY", "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size)", WR_OPT_TEXT,
-         &a.factory},
+        {"dense-index", "FACTORY",
+         "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size); without --corpus, of the vectors in DIR",
+         WR_OPT_TEXT, &a.factory},
         {"pooling", "NAME", "cls, mean or max (as the model says)", WR_OPT_TEXT, &a.pooling},
         {"max-tokens", "N[,Q]", "longest document and query, in tokens (as the model says)", WR_OPT_TEXT,
          &a.max_tokens},
@@ -244,7 +248,8 @@ static int run(int argc, char **argv)
 
 const struct wr_command wr_cmd_index = {
     .name = "index",
-    .usage = "weir index --corpus PATH --out DIR [--dense MODEL | --no-dense] [options]",
+    .usage = "weir index --corpus PATH --out DIR [--dense MODEL | --no-dense] [options]\n"
+             "       weir index --out DIR --dense-index FACTORY [--fast-build]",
     .summary = "builds an index of a corpus",
     .run = run,
 };

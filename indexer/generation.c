@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data/mapfile.h"
@@ -119,6 +120,13 @@ wr_status wr_generation_begin(wr_generation *g, const char *dir, wr_err *err)
 wr_status wr_generation_file(const wr_generation *g, enum wr_index_file which, char path[PATH_MAX], wr_err *err)
 {
     return join(path, g->path, wr_index_file_name[which], err);
+}
+
+void wr_generation_time(char out[24])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(out, 24, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 }
 
 wr_status wr_generation_publish(wr_generation *g, const wr_manifest *manifest, wr_err *err)

@@ -31,6 +31,9 @@ wr_status wr_generation_begin(wr_generation *generation, const char *dir, wr_err
 wr_status wr_generation_file(const wr_generation *generation, enum wr_index_file which, char path[PATH_MAX],
                              wr_err *err);
 
+/* The time now as a manifest has it: "2026-11-24T12:00:00Z". */
+void wr_generation_time(char out[24]);
+
 wr_status wr_generation_publish(wr_generation *generation, const wr_manifest *manifest, wr_err *err);
 void wr_generation_end(wr_generation *generation); /* after a begin that succeeded, in any case */
 

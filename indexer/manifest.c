@@ -414,6 +414,12 @@ wr_status wr_manifest_add(wr_manifest *m, enum wr_index_file which, const char *
     return st;
 }
 
+void wr_manifest_drop(wr_manifest *m, enum wr_index_file which)
+{
+    free(m->file[which].xxh3);
+    m->file[which] = (wr_manifest_file){0};
+}
+
 wr_status wr_manifest_verify(const wr_manifest *m, enum wr_index_file which, const char *path, size_t max_blocks,
                              wr_pool *pool, wr_err *err)
 {

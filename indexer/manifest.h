@@ -51,6 +51,8 @@ wr_status wr_manifest_text(const wr_manifest *manifest, char **text, size_t *n, 
 wr_status wr_manifest_add(wr_manifest *manifest, enum wr_index_file which, const char *path, wr_pool *pool,
                           wr_err *err);
 
+void wr_manifest_drop(wr_manifest *manifest, enum wr_index_file which); /* forgets a file; absent is fine */
+
 /* Checks the file at path against what is recorded: its length, and the checksums of its first max_blocks blocks
  * (SIZE_MAX = all). WR_EFORMAT names file and block. */
 wr_status wr_manifest_verify(const wr_manifest *manifest, enum wr_index_file which, const char *path, size_t max_blocks,

@@ -323,6 +323,53 @@ Test(build, a_dense_index_is_the_same_from_one_thread_and_two)
     wr_model_close(model);
 }
 
+Test(build, the_dense_index_is_built_anew_without_the_corpus)
+{
+    wr_err err;
+    wr_build_report report;
+    wr_index *x;
+    struct stat a, b;
+    wr_model *model = model_or_skip();
+    wr_build_options o = options_of(corpus("c.jsonl", 200), wr_test_path("index"));
+    o.dense = model;
+    build(&o, &report);
+    cr_assert_eq(unlink(wr_test_path("c.jsonl")), 0);
+    cr_assert_eq(wr_rebuild(o.out, "HNSW8", false, NULL, &report, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(report.generation, "gen-000002");
+    cr_assert_eq(stat(wr_test_path("index/gen-000001/vectors.bin"), &a), 0);
+    cr_assert_eq(stat(wr_test_path("index/gen-000002/vectors.bin"), &b), 0);
+    cr_assert_eq(a.st_ino, b.st_ino);
+    cr_assert_eq(wr_index_fsck(o.out, NULL, NULL, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_index_open(&x, o.out, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(wr_index_info_get(x)->dense_factory, "HNSW8");
+    cr_assert_not(wr_dense_interruptible(wr_index_dense(x)));
+    cr_assert_eq(wr_dense_count(wr_index_dense(x)), 200);
+    wr_index_close(x);
+    /* and back again, twice: the first generation is gone then, its vectors are not */
+    cr_assert_eq(wr_rebuild(o.out, "Flat", false, NULL, &report, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_rebuild(o.out, "Flat", false, NULL, &report, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_index_open(&x, o.out, &err), WR_OK, "%s", err.text);
+    cr_assert(wr_dense_interruptible(wr_index_dense(x)));
+    cr_assert_str_eq(wr_index_info_get(x)->generation, "gen-000004");
+    wr_index_close(x);
+    cr_assert_eq(wr_rebuild(o.out, "HNSW0", false, NULL, &report, &err), WR_EARG);
+    cr_assert_eq(wr_index_fsck(o.out, NULL, NULL, &err), WR_OK, "%s", err.text);
+    wr_model_close(model);
+}
+
+Test(build, without_vectors_there_is_nothing_to_build_anew)
+{
+    wr_err err;
+    wr_build_report report;
+    wr_build_options o = options_of(corpus("c.jsonl", 10), wr_test_path("index"));
+    cr_assert_eq(wr_rebuild(wr_test_path("nowhere"), "HNSW8", false, NULL, &report, &err), WR_ENOTFOUND);
+    cr_assert_not(wr_path_exists(wr_test_path("nowhere")));
+    build(&o, &report);
+    cr_assert_eq(wr_rebuild(o.out, "HNSW8", false, NULL, &report, &err), WR_EARG);
+    cr_assert(strstr(err.text, "has no vectors"), "%s", err.text);
+    cr_assert_eq(wr_index_fsck(o.out, NULL, NULL, &err), WR_OK, "%s", err.text);
+}
+
 Test(build, a_factory_that_cannot_be_built_is_refused_before_any_work)
 {
     wr_err err;
