@@ -43,7 +43,7 @@
  *     1 groups  the slices: u16 low[n] = docid % 8192, u8 q[n], from byte (3 * start[g] + g) & ~1 on (so that low is on
  * a multiple of 2 and the place needs no table) u32 start[G + 1]    u8 max[G], largest q of each slice 2 blocks  the
  * arrays of 1, then for each group: u16 first[128], entry of the slice where each block begins; u8 max[128], the
- * largest q of each block Which term has which shape: sparse_shape() in sparse_format.h.
+ * largest q of each block Which term has which shape: wr_sparse_shape() in sparse_format.h.
  */
 #ifndef WR_INDEXER_SPARSE_H
 #define WR_INDEXER_SPARSE_H

@@ -13,12 +13,12 @@ struct commit {
     double norm, norm_per_term; /* k1 * (1 - b), k1 * b / avglen */
     wr_file *file;
     FILE *table, *names;
-    sparse_header header;
+    wr_sparse_header header;
     uint64_t ngroups;
 
     /* the current term */
-    sparse_entry entry;
-    sparse_layout at;
+    wr_sparse_entry entry;
+    wr_sparse_layout at;
     uint64_t seen;
     uint32_t group, in_group, block; /* where the next posting may fall at the earliest; entries of the open slice */
     uint32_t *start;                 /* [ngroups + 1] */
@@ -41,7 +41,7 @@ static void pad_to(wr_file *file, uint64_t offset)
 
 static void pad(wr_file *file, uint64_t unit)
 {
-    pad_to(file, sparse_round_up(wr_file_offset(file), unit));
+    pad_to(file, wr_sparse_round_up(wr_file_offset(file), unit));
 }
 
 /* ---- one term ---- */
@@ -75,12 +75,12 @@ static wr_status commit_term(void *arg, const unsigned char *name, size_t len, u
 {
     struct commit *out = arg;
     if (out->header.nterms == UINT32_MAX) return wr_fail(err, WR_EFULL, "postings: more than %u terms", UINT32_MAX);
-    out->entry = (sparse_entry){.name = out->header.names_bytes,
-                                .postings = wr_file_offset(out->file) - out->header.postings,
-                                .df = (uint32_t)df,
-                                .name_len = (uint16_t)len,
-                                .shape = (uint8_t)sparse_shape(df, out->ngroups)};
-    out->at = sparse_layout_of(out->entry.shape, df, out->ngroups);
+    out->entry = (wr_sparse_entry){.name = out->header.names_bytes,
+                                   .postings = wr_file_offset(out->file) - out->header.postings,
+                                   .df = (uint32_t)df,
+                                   .name_len = (uint16_t)len,
+                                   .shape = (uint8_t)wr_sparse_shape(df, out->ngroups)};
+    out->at = wr_sparse_layout_of(out->entry.shape, df, out->ngroups);
     out->seen = out->group = out->in_group = out->block = 0;
     memset(out->start, 0, (out->ngroups + 1) * sizeof *out->start);
     memset(out->group_max, 0, out->ngroups);
@@ -161,17 +161,17 @@ static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer,
     out->length = writer->length;
     out->norm = params->k1 * (1 - params->b);
     out->norm_per_term = avg > 0 ? params->k1 * params->b / avg : 0;
-    out->ngroups = sparse_groups(writer->ndocs);
-    out->header = (sparse_header){.kind = KIND_BM25,
-                                  .impact_bits = 8,
-                                  .block_docs = BLOCK_DOCS,
-                                  .group_blocks = GROUP_BLOCKS,
-                                  .ndocs = writer->ndocs,
-                                  .total_length = writer->total_length,
-                                  .k1 = params->k1,
-                                  .b = params->b,
-                                  .scale = 1.0f / 255,
-                                  .postings = sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
+    out->ngroups = wr_sparse_groups(writer->ndocs);
+    out->header = (wr_sparse_header){.kind = KIND_BM25,
+                                     .impact_bits = 8,
+                                     .block_docs = BLOCK_DOCS,
+                                     .group_blocks = GROUP_BLOCKS,
+                                     .ndocs = writer->ndocs,
+                                     .total_length = writer->total_length,
+                                     .k1 = params->k1,
+                                     .b = params->b,
+                                     .scale = 1.0f / 255,
+                                     .postings = wr_sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
     size_t n = (size_t)out->ngroups + 1; /* a list has 2.5 postings a group at most */
     out->start = malloc(n * sizeof *out->start);
     out->group_max = malloc(n);
@@ -180,8 +180,8 @@ static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer,
     out->impact = malloc(n * 3 + GROUP_DOCS);
     if (!out->start || !out->group_max || !out->record || !out->low || !out->impact)
         return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
-    if ((st = sparse_tmp_open(&out->table, writer->dir, err))) return st;
-    if ((st = sparse_tmp_open(&out->names, writer->dir, err))) return st;
+    if ((st = wr_sparse_tmp_open(&out->table, writer->dir, err))) return st;
+    if ((st = wr_sparse_tmp_open(&out->names, writer->dir, err))) return st;
     if ((st = wr_file_create(&out->file, path, SPARSE_MAGIC, SPARSE_VERSION, err))) return st;
     return wr_file_write(out->file, &out->header, sizeof out->header);
 }
@@ -190,9 +190,9 @@ static wr_status commit_write(struct commit *out, wr_sparse_writer *writer, wr_e
 {
     FILE *run[MAX_FANIN];
     for (size_t i = 0; i < writer->nruns; i++) run[i] = writer->run[i].file;
-    wr_status st = sparse_merge(run, writer->nruns, &(sparse_sink){out, commit_term, commit_posting}, err);
+    wr_status st = wr_sparse_merge(run, writer->nruns, &(wr_sparse_sink){out, commit_term, commit_posting}, err);
     if (st) return st;
-    sparse_header *h = &out->header;
+    wr_sparse_header *h = &out->header;
     uint64_t names_bytes = h->names_bytes;
     h->postings_bytes = wr_file_offset(out->file) - h->postings;
     if ((st = copy_section(out, out->table, &h->table, &h->table_bytes, err))) return st;
@@ -225,7 +225,7 @@ wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *pat
     if (!(params->k1 >= 0 && isfinite(params->k1) && params->b >= 0 && params->b <= 1))
         st = wr_fail(err, WR_EARG, "BM25: k1 %g and b %g, expected k1 >= 0 and 0 <= b <= 1", params->k1, params->b);
     else
-        st = sparse_writer_finish(writer, err);
+        st = wr_sparse_writer_finish(writer, err);
     if (!st) st = commit_open(&out, writer, path, params, err);
     if (!st) st = commit_write(&out, writer, err);
     commit_release(&out);

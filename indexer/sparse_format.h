@@ -28,36 +28,36 @@ enum shape { SHAPE_LIST, SHAPE_GROUPS, SHAPE_BLOCKS, SHAPES };
 /* A block's record of a group: u16 first[GROUP_BLOCKS], u8 max[GROUP_BLOCKS]. */
 #define GROUP_RECORD (3u * GROUP_BLOCKS)
 
-typedef struct sparse_entry {
+typedef struct wr_sparse_entry {
     uint64_t name, postings;
     uint32_t df;
     uint16_t name_len;
     uint8_t shape, max;
-} sparse_entry;
-_Static_assert(sizeof(sparse_entry) == SPARSE_ENTRY, "an entry is read as it lies");
+} wr_sparse_entry;
+_Static_assert(sizeof(wr_sparse_entry) == SPARSE_ENTRY, "an entry is read as it lies");
 
-typedef struct sparse_header {
+typedef struct wr_sparse_header {
     uint32_t kind, impact_bits, block_docs, group_blocks;
     uint64_t ndocs, nterms, npostings, total_length;
     double k1, b;
     float scale;
     uint32_t zero;
     uint64_t postings, postings_bytes, table, table_bytes, names, names_bytes, zero2;
-} sparse_header;
-_Static_assert(sizeof(sparse_header) == SPARSE_HEADER, "the header is read as it lies");
+} wr_sparse_header;
+_Static_assert(sizeof(wr_sparse_header) == SPARSE_HEADER, "the header is read as it lies");
 
 /* Byte offsets of a term's arrays from the start of its postings, which begin with the docids of a list or the slices;
  * what a shape has not is 0. */
-typedef struct sparse_layout {
+typedef struct wr_sparse_layout {
     uint64_t impact, start, group_max, record, bytes;
-} sparse_layout;
+} wr_sparse_layout;
 
-static inline uint64_t sparse_round_up(uint64_t n, uint64_t unit)
+static inline uint64_t wr_sparse_round_up(uint64_t n, uint64_t unit)
 {
     return (n + unit - 1) / unit * unit;
 }
 
-static inline uint64_t sparse_groups(uint64_t ndocs)
+static inline uint64_t wr_sparse_groups(uint64_t ndocs)
 {
     return (ndocs + GROUP_DOCS - 1) / GROUP_DOCS;
 }
@@ -66,41 +66,41 @@ static inline uint64_t sparse_groups(uint64_t ndocs)
  * group, are for terms that one document in BLOCKS_DENSITY has: in rarer ones a docid is found as fast without them. */
 #define BLOCKS_DENSITY 32
 
-static inline enum shape sparse_shape(uint64_t df, uint64_t ngroups)
+static inline enum shape wr_sparse_shape(uint64_t df, uint64_t ngroups)
 {
     if (2 * df <= 5 * ngroups) return SHAPE_LIST;
     return df <= ngroups * (GROUP_DOCS / BLOCKS_DENSITY) ? SHAPE_GROUPS : SHAPE_BLOCKS;
 }
 
 /* No overflow: df and ngroups are below 2^32. */
-static inline sparse_layout sparse_layout_of(enum shape shape, uint64_t df, uint64_t ngroups)
+static inline wr_sparse_layout wr_sparse_layout_of(enum shape shape, uint64_t df, uint64_t ngroups)
 {
-    sparse_layout at = {0};
+    wr_sparse_layout at = {0};
     if (shape == SHAPE_LIST) {
         at.impact = 4 * df;
-        at.bytes = sparse_round_up(5 * df, 4);
+        at.bytes = wr_sparse_round_up(5 * df, 4);
         return at;
     }
-    at.start = sparse_round_up(3 * df + ngroups, 4);
+    at.start = wr_sparse_round_up(3 * df + ngroups, 4);
     at.group_max = at.start + 4 * (ngroups + 1);
-    at.record = sparse_round_up(at.group_max + ngroups, 4);
+    at.record = wr_sparse_round_up(at.group_max + ngroups, 4);
     at.bytes = at.record + (shape == SHAPE_BLOCKS ? GROUP_RECORD * ngroups : 0);
     return at;
 }
 
 struct wr_sparse {
     wr_map map;
-    sparse_header header;
+    wr_sparse_header header;
     uint64_t ngroups;
     const unsigned char *postings, *table, *names;
     char path[]; /* for sentences */
 };
 
 /* The entry of a term, false when it or what it points to does not lie in the file. */
-bool sparse_entry_get(const wr_sparse *sparse, uint64_t term, sparse_entry *entry);
+bool wr_sparse_entry_get(const wr_sparse *sparse, uint64_t term, wr_sparse_entry *entry);
 
 /* One term's postings, where they lie in the map. */
-typedef struct sparse_term {
+typedef struct wr_postings {
     enum shape shape;
     uint32_t df;
     uint8_t max;
@@ -110,19 +110,19 @@ typedef struct sparse_term {
     const uint32_t *start;       /* [groups + 1]                                        */
     const uint8_t *group_max;    /* [groups]                                            */
     const unsigned char *record; /* [groups] of GROUP_RECORD bytes, NULL but for blocks */
-} sparse_term;
+} wr_postings;
 
-bool sparse_term_get(const wr_sparse *sparse, uint64_t term, sparse_term *out);
+bool wr_postings_get(const wr_sparse *sparse, uint64_t term, wr_postings *out);
 
 /* What a term has in one group. */
-typedef struct sparse_slice {
+typedef struct wr_slice {
     uint32_t n, from;      /* entries; the first one's place among all of the term */
     const uint32_t *docid; /* [n] of a list, else NULL                             */
     const uint16_t *low;   /* [n] of groups and blocks, docid % GROUP_DOCS         */
     const uint8_t *impact; /* [n]                                                  */
-} sparse_slice;
+} wr_slice;
 
 /* Group g's slice; binary search in a list. Damaged bounds give an empty one. */
-sparse_slice sparse_slice_get(const sparse_term *term, uint32_t g);
+wr_slice wr_postings_slice(const wr_postings *term, uint32_t g);
 
 #endif

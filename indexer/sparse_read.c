@@ -8,7 +8,7 @@
 static wr_status check_section(const wr_sparse *sparse, const char *name, uint64_t offset, uint64_t bytes,
                                uint64_t *end, wr_err *err)
 {
-    uint64_t want = sparse_round_up(*end, SPARSE_ALIGN);
+    uint64_t want = wr_sparse_round_up(*end, SPARSE_ALIGN);
     uint64_t size = sparse->map.size - WR_CHECKED_HEADER;
     if (offset != want || bytes > size || offset > size - bytes)
         return wr_fail(err, WR_EFORMAT,
@@ -21,7 +21,7 @@ static wr_status check_section(const wr_sparse *sparse, const char *name, uint64
 
 static wr_status check_header(const wr_sparse *sparse, wr_err *err)
 {
-    const sparse_header *h = &sparse->header;
+    const wr_sparse_header *h = &sparse->header;
     const char *path = sparse->path;
     if (h->kind != KIND_BM25 || h->impact_bits != 8)
         return wr_fail(err, WR_EUNSUPPORTED, "%s: postings of kind %u with %u bits, expected kind 1 with 8 bits", path,
@@ -41,7 +41,7 @@ static wr_status check_header(const wr_sparse *sparse, wr_err *err)
 
 static wr_status check_layout(const wr_sparse *sparse, wr_err *err)
 {
-    const sparse_header *h = &sparse->header;
+    const wr_sparse_header *h = &sparse->header;
     uint64_t end = SPARSE_HEADER;
     wr_status st;
     if ((st = check_section(sparse, "postings", h->postings, h->postings_bytes, &end, err))) return st;
@@ -69,7 +69,7 @@ wr_status wr_sparse_open(wr_sparse **out, const char *path, wr_err *err)
     }
     memcpy(&sparse->header, payload, SPARSE_HEADER);
     if ((st = check_header(sparse, err)) || (st = check_layout(sparse, err))) goto done;
-    sparse->ngroups = sparse_groups(sparse->header.ndocs);
+    sparse->ngroups = wr_sparse_groups(sparse->header.ndocs);
     sparse->postings = payload + sparse->header.postings;
     sparse->table = payload + sparse->header.table;
     sparse->names = payload + sparse->header.names;
@@ -86,9 +86,9 @@ void wr_sparse_close(wr_sparse *sparse)
     free(sparse);
 }
 
-bool sparse_entry_get(const wr_sparse *sparse, uint64_t term, sparse_entry *entry)
+bool wr_sparse_entry_get(const wr_sparse *sparse, uint64_t term, wr_sparse_entry *entry)
 {
-    const sparse_header *h = &sparse->header;
+    const wr_sparse_header *h = &sparse->header;
     if (term >= h->nterms) return false;
     memcpy(entry, sparse->table + term * SPARSE_ENTRY, SPARSE_ENTRY);
     if (entry->name_len == 0 || entry->name_len > WR_MAX_TERM_BYTES || entry->name > h->names_bytes ||
@@ -96,17 +96,17 @@ bool sparse_entry_get(const wr_sparse *sparse, uint64_t term, sparse_entry *entr
         return false;
     if (entry->df == 0 || entry->df > h->ndocs || entry->shape >= SHAPES) return false;
     if (entry->postings > h->postings_bytes || entry->postings % 4) return false;
-    uint64_t bytes = sparse_layout_of(entry->shape, entry->df, sparse->ngroups).bytes;
+    uint64_t bytes = wr_sparse_layout_of(entry->shape, entry->df, sparse->ngroups).bytes;
     return bytes <= h->postings_bytes - entry->postings;
 }
 
-bool sparse_term_get(const wr_sparse *sparse, uint64_t id, sparse_term *term)
+bool wr_postings_get(const wr_sparse *sparse, uint64_t id, wr_postings *term)
 {
-    sparse_entry entry;
-    if (!sparse_entry_get(sparse, id, &entry)) return false;
+    wr_sparse_entry entry;
+    if (!wr_sparse_entry_get(sparse, id, &entry)) return false;
     const unsigned char *base = sparse->postings + entry.postings;
-    sparse_layout at = sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
-    *term = (sparse_term){.shape = entry.shape, .df = entry.df, .max = entry.max};
+    wr_sparse_layout at = wr_sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
+    *term = (wr_postings){.shape = entry.shape, .df = entry.df, .max = entry.max};
     if (entry.shape == SHAPE_LIST) {
         term->docid = (const uint32_t *)(const void *)base;
         term->impact = base + at.impact;
@@ -135,29 +135,29 @@ static uint32_t lower_bound(const uint32_t *list, uint32_t n, uint64_t docid)
     return lo;
 }
 
-static sparse_slice list_slice(const sparse_term *term, uint32_t g)
+static wr_slice list_slice(const wr_postings *term, uint32_t g)
 {
     uint64_t first = (uint64_t)g * GROUP_DOCS;
     uint32_t from = lower_bound(term->docid, term->df, first);
     uint32_t n = lower_bound(term->docid + from, term->df - from, first + GROUP_DOCS);
-    return (sparse_slice){.n = n, .from = from, .docid = term->docid + from, .impact = term->impact + from};
+    return (wr_slice){.n = n, .from = from, .docid = term->docid + from, .impact = term->impact + from};
 }
 
-sparse_slice sparse_slice_get(const sparse_term *term, uint32_t g)
+wr_slice wr_postings_slice(const wr_postings *term, uint32_t g)
 {
     if (term->docid) return list_slice(term, g);
     uint32_t from = term->start[g], to = term->start[g + 1];
-    if (from >= to || to > term->df || to - from > GROUP_DOCS) return (sparse_slice){.from = from};
+    if (from >= to || to > term->df || to - from > GROUP_DOCS) return (wr_slice){.from = from};
     uint32_t n = to - from;
     const unsigned char *at = term->slices + ((3 * (uint64_t)from + g) & ~(uint64_t)1);
     const uint16_t *low = (const uint16_t *)(const void *)at;
-    return (sparse_slice){.n = n, .from = from, .low = low, .impact = at + 2 * (size_t)n};
+    return (wr_slice){.n = n, .from = from, .low = low, .impact = at + 2 * (size_t)n};
 }
 
 static int compare_name(const wr_sparse *sparse, uint64_t id, const char *term, size_t len)
 {
-    sparse_entry entry;
-    if (!sparse_entry_get(sparse, id, &entry)) return -1; /* a damaged file: any answer, but no crash */
+    wr_sparse_entry entry;
+    if (!wr_sparse_entry_get(sparse, id, &entry)) return -1; /* a damaged file: any answer, but no crash */
     size_t n = entry.name_len < len ? entry.name_len : len;
     int order = memcmp(sparse->names + entry.name, term, n);
     return order ? order : (entry.name_len > len) - (entry.name_len < len);
@@ -180,8 +180,8 @@ int64_t wr_sparse_term(const wr_sparse *sparse, const char *term, size_t len)
 
 uint32_t wr_sparse_df(const wr_sparse *sparse, uint32_t term)
 {
-    sparse_entry entry;
-    return sparse_entry_get(sparse, term, &entry) ? entry.df : 0;
+    wr_sparse_entry entry;
+    return wr_sparse_entry_get(sparse, term, &entry) ? entry.df : 0;
 }
 
 float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
@@ -192,10 +192,10 @@ float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
 
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 {
-    sparse_term term;
+    wr_postings term;
     uint32_t i = 0;
-    if (docid >= sparse->header.ndocs || !sparse_term_get(sparse, id, &term)) return 0;
-    sparse_slice slice = sparse_slice_get(&term, docid / GROUP_DOCS);
+    if (docid >= sparse->header.ndocs || !wr_postings_get(sparse, id, &term)) return 0;
+    wr_slice slice = wr_postings_slice(&term, docid / GROUP_DOCS);
     if (slice.docid)
         while (i < slice.n && slice.docid[i] != docid) i++;
     else
@@ -205,7 +205,7 @@ float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)
 {
-    const sparse_header *h = &sparse->header;
+    const wr_sparse_header *h = &sparse->header;
     *stats = (wr_sparse_stats){.ndocs = h->ndocs,
                                .nterms = h->nterms,
                                .npostings = h->npostings,
@@ -213,9 +213,9 @@ void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)
                                .avg_length = h->ndocs ? (double)h->total_length / (double)h->ndocs : 0,
                                .bytes_terms = h->table_bytes + h->names_bytes};
     for (uint64_t id = 0; id < h->nterms; id++) {
-        sparse_entry entry;
-        if (!sparse_entry_get(sparse, id, &entry)) continue;
-        sparse_layout at = sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
+        wr_sparse_entry entry;
+        if (!wr_sparse_entry_get(sparse, id, &entry)) continue;
+        wr_sparse_layout at = wr_sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
         uint64_t blocks = entry.shape == SHAPE_LIST ? 0 : at.bytes - at.start;
         stats->bytes_blocks += blocks;
         stats->bytes_postings += at.bytes - blocks;

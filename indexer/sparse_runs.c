@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-size_t sparse_varint(uint64_t x, unsigned char out[10])
+size_t wr_sparse_varint(uint64_t x, unsigned char out[10])
 {
     size_t n = 0;
     while (x >= 0x80) {
@@ -18,14 +18,14 @@ size_t sparse_varint(uint64_t x, unsigned char out[10])
     return n;
 }
 
-size_t sparse_posting(uint64_t delta, uint32_t tf, unsigned char out[20])
+size_t wr_sparse_posting(uint64_t delta, uint32_t tf, unsigned char out[20])
 {
-    if (tf == 1) return sparse_varint(delta << 1 | 1, out);
-    size_t n = sparse_varint(delta << 1, out);
-    return n + sparse_varint(tf, out + n);
+    if (tf == 1) return wr_sparse_varint(delta << 1 | 1, out);
+    size_t n = wr_sparse_varint(delta << 1, out);
+    return n + wr_sparse_varint(tf, out + n);
 }
 
-wr_status sparse_tmp_open(FILE **file, const char *dir, wr_err *err)
+wr_status wr_sparse_tmp_open(FILE **file, const char *dir, wr_err *err)
 {
     char path[4096];
     *file = NULL;
@@ -146,7 +146,7 @@ static size_t heap_pop(struct merge *merge)
     return top;
 }
 
-static wr_status copy_postings(struct reader *run, const sparse_sink *sink, wr_err *err)
+static wr_status copy_postings(struct reader *run, const wr_sparse_sink *sink, wr_err *err)
 {
     uint64_t docid = 0;
     for (uint64_t i = 0; i < run->df; i++) {
@@ -161,7 +161,7 @@ static wr_status copy_postings(struct reader *run, const sparse_sink *sink, wr_e
 }
 
 /* The least term of all runs goes to the sink; the runs that had it move on. */
-static wr_status merge_term(struct merge *merge, const sparse_sink *sink, wr_err *err)
+static wr_status merge_term(struct merge *merge, const wr_sparse_sink *sink, wr_err *err)
 {
     size_t same[MAX_FANIN], n = 0;
     uint64_t df = 0;
@@ -197,7 +197,7 @@ static wr_status merge_start(struct merge *merge, FILE *const *file, size_t n, w
     return WR_OK;
 }
 
-wr_status sparse_merge(FILE *const *file, size_t n, const sparse_sink *sink, wr_err *err)
+wr_status wr_sparse_merge(FILE *const *file, size_t n, const wr_sparse_sink *sink, wr_err *err)
 {
     struct merge merge = {.run = calloc(n ? n : 1, sizeof *merge.run)};
     if (!merge.run) return wr_fail(err, WR_ENOMEM, "merging postings: out of memory");
@@ -227,27 +227,27 @@ static wr_status run_term(void *arg, const unsigned char *name, size_t len, uint
     unsigned char bytes[10];
     wr_status st;
     sink->last = 0;
-    if ((st = put(sink->file, bytes, sparse_varint(len, bytes), err))) return st;
+    if ((st = put(sink->file, bytes, wr_sparse_varint(len, bytes), err))) return st;
     if ((st = put(sink->file, name, len, err))) return st;
-    return put(sink->file, bytes, sparse_varint(df, bytes), err);
+    return put(sink->file, bytes, wr_sparse_varint(df, bytes), err);
 }
 
 static wr_status run_posting(void *arg, uint32_t docid, uint32_t tf, wr_err *err)
 {
     struct run_sink *sink = arg;
     unsigned char bytes[20];
-    size_t n = sparse_posting(docid - sink->last, tf, bytes);
+    size_t n = wr_sparse_posting(docid - sink->last, tf, bytes);
     sink->last = docid;
     return put(sink->file, bytes, n, err);
 }
 
-wr_status sparse_merge_run(FILE *const *run, size_t n, const char *dir, FILE **merged, wr_err *err)
+wr_status wr_sparse_merge_run(FILE *const *run, size_t n, const char *dir, FILE **merged, wr_err *err)
 {
     struct run_sink to = {0};
-    wr_status st = sparse_tmp_open(merged, dir, err);
+    wr_status st = wr_sparse_tmp_open(merged, dir, err);
     if (st) return st;
     to.file = *merged;
-    st = sparse_merge(run, n, &(sparse_sink){&to, run_term, run_posting}, err);
+    st = wr_sparse_merge(run, n, &(wr_sparse_sink){&to, run_term, run_posting}, err);
     if (st) {
         fclose(*merged);
         *merged = NULL;

@@ -22,24 +22,24 @@
 #define RUN_BUFFER ((size_t)64 << 10)
 
 /* Appends x to out and returns the bytes, at most 10. */
-size_t sparse_varint(uint64_t x, unsigned char out[10]);
+size_t wr_sparse_varint(uint64_t x, unsigned char out[10]);
 /* One posting, at most 20 bytes. */
-size_t sparse_posting(uint64_t delta, uint32_t tf, unsigned char out[20]);
+size_t wr_sparse_posting(uint64_t delta, uint32_t tf, unsigned char out[20]);
 
 /* An anonymous file in dir for writing and reading. */
-wr_status sparse_tmp_open(FILE **file, const char *dir, wr_err *err);
+wr_status wr_sparse_tmp_open(FILE **file, const char *dir, wr_err *err);
 
 /* Who takes merged postings: term() first, then its df postings in docid order. A status stops the merge. */
-typedef struct sparse_sink {
+typedef struct wr_sparse_sink {
     void *arg;
     wr_status (*term)(void *arg, const unsigned char *name, size_t len, uint64_t df, wr_err *err);
     wr_status (*posting)(void *arg, uint32_t docid, uint32_t tf, wr_err *err);
-} sparse_sink;
+} wr_sparse_sink;
 
 /* Merges n <= MAX_FANIN runs, given in document order, into sink. */
-wr_status sparse_merge(FILE *const *run, size_t n, const sparse_sink *sink, wr_err *err);
+wr_status wr_sparse_merge(FILE *const *run, size_t n, const wr_sparse_sink *sink, wr_err *err);
 
 /* Merges them into a new run. */
-wr_status sparse_merge_run(FILE *const *run, size_t n, const char *dir, FILE **merged, wr_err *err);
+wr_status wr_sparse_merge_run(FILE *const *run, size_t n, const char *dir, FILE **merged, wr_err *err);
 
 #endif

@@ -28,7 +28,7 @@ static const char *check_posting(const wr_sparse *sparse, uint64_t docid, uint8_
     return NULL;
 }
 
-static const char *check_list(const wr_sparse *sparse, const sparse_term *term)
+static const char *check_list(const wr_sparse *sparse, const wr_postings *term)
 {
     uint64_t next = 0;
     struct counted all = {0};
@@ -39,7 +39,7 @@ static const char *check_list(const wr_sparse *sparse, const sparse_term *term)
     return what;
 }
 
-static const char *check_slice(const wr_sparse *sparse, const sparse_slice *slice, uint32_t g, struct counted *counted)
+static const char *check_slice(const wr_sparse *sparse, const wr_slice *slice, uint32_t g, struct counted *counted)
 {
     uint64_t base = (uint64_t)g * GROUP_DOCS, next = base;
     const char *what = NULL;
@@ -51,7 +51,7 @@ static const char *check_slice(const wr_sparse *sparse, const sparse_slice *slic
 }
 
 /* The slice's postings are sound; whether its blocks begin where they should, and their largest impacts. */
-static const char *check_record(const sparse_slice *slice, const unsigned char *record)
+static const char *check_record(const wr_slice *slice, const unsigned char *record)
 {
     uint32_t i = 0;
     for (uint32_t b = 0; b < GROUP_BLOCKS; b++) {
@@ -66,12 +66,12 @@ static const char *check_record(const sparse_slice *slice, const unsigned char *
     return NULL;
 }
 
-static const char *check_slices(const wr_sparse *sparse, const sparse_term *term)
+static const char *check_slices(const wr_sparse *sparse, const wr_postings *term)
 {
     uint32_t at = 0;
     uint8_t max = 0;
     for (uint32_t g = 0; g < sparse->ngroups; g++) {
-        sparse_slice slice = sparse_slice_get(term, g);
+        wr_slice slice = wr_postings_slice(term, g);
         struct counted counted = {0};
         if (term->start[g] != at || (slice.n == 0 && term->start[g + 1] != at)) return "its groups do not ascend";
         const char *what = check_slice(sparse, &slice, g, &counted);
@@ -85,7 +85,7 @@ static const char *check_slices(const wr_sparse *sparse, const sparse_term *term
     return max == term->max ? NULL : "its largest impact is not the one in the term table";
 }
 
-static const char *check_names(const wr_sparse *sparse, const sparse_entry *before, const sparse_entry *entry)
+static const char *check_names(const wr_sparse *sparse, const wr_sparse_entry *before, const wr_sparse_entry *entry)
 {
     if (entry->name != before->name + before->name_len) return "its name does not follow the one before";
     size_t n = before->name_len < entry->name_len ? before->name_len : entry->name_len;
@@ -97,20 +97,20 @@ static const char *check_names(const wr_sparse *sparse, const sparse_entry *befo
 
 wr_status wr_sparse_verify(const wr_sparse *sparse, wr_err *err)
 {
-    const sparse_header *h = &sparse->header;
-    sparse_entry before = {0};
+    const wr_sparse_header *h = &sparse->header;
+    wr_sparse_entry before = {0};
     uint64_t end = 0, postings = 0;
     for (uint64_t id = 0; id < h->nterms; id++) {
-        sparse_entry entry;
-        sparse_term term;
-        if (!sparse_entry_get(sparse, id, &entry) || !sparse_term_get(sparse, id, &term))
+        wr_sparse_entry entry;
+        wr_postings term;
+        if (!wr_sparse_entry_get(sparse, id, &entry) || !wr_postings_get(sparse, id, &term))
             return wrong(sparse, id, "its entry points outside the file, or its counts are not possible", err);
         const char *what = check_names(sparse, &before, &entry);
-        if (!what && entry.shape != sparse_shape(entry.df, sparse->ngroups)) what = "its shape does not suit its df";
+        if (!what && entry.shape != wr_sparse_shape(entry.df, sparse->ngroups)) what = "its shape does not suit its df";
         if (!what && entry.postings != end) what = "its postings do not follow those before";
         if (!what) what = entry.shape == SHAPE_LIST ? check_list(sparse, &term) : check_slices(sparse, &term);
         if (what) return wrong(sparse, id, what, err);
-        end += sparse_layout_of(entry.shape, entry.df, sparse->ngroups).bytes;
+        end += wr_sparse_layout_of(entry.shape, entry.df, sparse->ngroups).bytes;
         postings += entry.df;
         before = entry;
     }

@@ -96,7 +96,7 @@ static struct term *term_find(wr_sparse_writer *writer, const char *text, uint32
 static bool term_close(wr_sparse_writer *writer, struct term *term)
 {
     unsigned char bytes[20];
-    size_t n = sparse_posting(term->docid - term->last, term->tf, bytes), done = 0;
+    size_t n = wr_sparse_posting(term->docid - term->last, term->tf, bytes), done = 0;
     while (done < n) {
         struct chunk *tail = term->tail;
         if (!tail || tail->used == tail->cap) {
@@ -132,9 +132,9 @@ static int by_text(const void *a, const void *b)
 static bool write_term(FILE *file, const struct term *term)
 {
     unsigned char bytes[10];
-    size_t n = sparse_varint(term->len, bytes);
+    size_t n = wr_sparse_varint(term->len, bytes);
     if (fwrite(bytes, 1, n, file) != n || fwrite(term->text, 1, term->len, file) != term->len) return false;
-    n = sparse_varint(term->df, bytes);
+    n = wr_sparse_varint(term->df, bytes);
     if (fwrite(bytes, 1, n, file) != n) return false;
     for (const struct chunk *chunk = term->head; chunk; chunk = chunk->next)
         if (fwrite(chunk->bytes, 1, chunk->used, file) != chunk->used) return false;
@@ -147,7 +147,7 @@ static wr_status fold(wr_sparse_writer *writer, wr_err *err)
     struct run *first = &writer->run[writer->nruns - MAX_FANIN];
     FILE *file[MAX_FANIN], *merged;
     for (size_t i = 0; i < MAX_FANIN; i++) file[i] = first[i].file;
-    wr_status st = sparse_merge_run(file, MAX_FANIN, writer->dir, &merged, err);
+    wr_status st = wr_sparse_merge_run(file, MAX_FANIN, writer->dir, &merged, err);
     if (st) return st;
     for (size_t i = 0; i < MAX_FANIN; i++) fclose(file[i]);
     first->file = merged;
@@ -178,7 +178,7 @@ static wr_status flush(wr_sparse_writer *writer, wr_err *err)
     }
     qsort(writer->table, n, sizeof *writer->table, by_text);
     struct run *run = &writer->run[writer->nruns];
-    wr_status st = sparse_tmp_open(&run->file, writer->dir, err);
+    wr_status st = wr_sparse_tmp_open(&run->file, writer->dir, err);
     if (st) return st;
     writer->nruns++;
     run->level = 0;
@@ -193,7 +193,7 @@ static wr_status flush(wr_sparse_writer *writer, wr_err *err)
     return fold_full_levels(writer, err);
 }
 
-wr_status sparse_writer_finish(wr_sparse_writer *writer, wr_err *err)
+wr_status wr_sparse_writer_finish(wr_sparse_writer *writer, wr_err *err)
 {
     wr_status st = flush(writer, err);
     while (!st && writer->nruns > MAX_FANIN) st = fold(writer, err);

@@ -35,6 +35,6 @@ struct wr_sparse_writer {
 };
 
 /* What is in memory becomes a run, runs are merged until at most MAX_FANIN are left, and the memory is given back. */
-wr_status sparse_writer_finish(wr_sparse_writer *writer, wr_err *err);
+wr_status wr_sparse_writer_finish(wr_sparse_writer *writer, wr_err *err);
 
 #endif

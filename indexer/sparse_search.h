@@ -1,0 +1,55 @@
+/* What the two files of a search share: sparse_search.c (the query, the order of groups), sparse_group.c (one group).
+ */
+#ifndef WR_INDEXER_SPARSE_SEARCH_H
+#define WR_INDEXER_SPARSE_SEARCH_H
+
+#include "indexer/best.h"
+#include "indexer/sparse_format.h"
+
+/* A term of the query: its postings, what each stored impact adds to a sum, and what it has in the group at hand. */
+struct part {
+    wr_postings term;
+    float weight;
+    float each;        /* units by stored impact: add[q] is q * each, rounded */
+    uint32_t add[256]; /* [stored impact], units */
+
+    uint32_t n;                  /* postings in the group:             */
+    const uint16_t *low;         /* [n] docid % GROUP_DOCS             */
+    const uint8_t *impact;       /* [n]                                */
+    const unsigned char *record; /* the group's block record, or NULL  */
+    uint32_t bound;              /* the most it adds in the group      */
+    uint32_t rest;               /* the most that it and the optional parts before it add */
+    uint16_t *own_low;           /* [min(df, GROUP_DOCS)] of a list: where low is worked out */
+};
+
+struct search {
+    const wr_sparse *sparse;
+    const wr_budget *budget;
+    struct part *part; /* [n] */
+    size_t n;
+    struct part **by_cost; /* [n] the sooner a part should be optional, the earlier */
+    struct part **active;  /* [n] parts that the group has: [noptional] optional ones, then the required */
+    size_t nactive, noptional;
+    uint32_t *sum;       /* [GROUP_DOCS] units; all zero between groups */
+    uint16_t *candidate; /* [ncandidates] of GROUP_DOCS + 1 */
+    size_t ncandidates;
+    int32_t least[GROUP_BLOCKS]; /* what a sum must reach to be a candidate, by block */
+    const uint32_t *exclude;
+    size_t nexclude;
+    wr_best best;
+    uint32_t need;      /* what a sum must reach to be among the best, from the group at hand */
+    uint32_t unchecked; /* postings since the last look at the clock */
+    uint64_t seen;
+};
+
+/* What a sum must reach to be among the best when it comes from this group: an equal score enters by its docid, so from
+ * a group behind the worst hit it does not. At least 1. */
+uint32_t wr_sparse_need(const struct search *s, uint32_t group);
+
+/* Offers what the group has. False when the time was up: s is of no further use then but for its hits. */
+bool wr_sparse_group_search(struct search *s, uint32_t group);
+
+/* The same by adding up all that the parts have. */
+void wr_sparse_group_exhaust(struct search *s, uint32_t group);
+
+#endif
