@@ -8,13 +8,13 @@
  * THE FILE: checked file "WRSPARSE" (data/mapfile.h), version 1, little-endian; offsets count from the payload's start.
  *
  * Docids are cut into groups of 8,192 and blocks of 64. The search bounds a group by the largest impacts in it and
- * scores its postings where they lie: nothing is decoded, so docids are stored as offsets in their group at the width
- * of a machine type. Blocks tell where a docid must be looked for and how much it can bring. Why these sizes:
- * BENCHMARKS.md, "BM25".
+ * scores its postings where they lie: nothing is decoded, so a posting is one 32-bit word, its docid as an offset in
+ * the group. Blocks tell where a docid must be looked for and how much it can bring. Why these sizes: BENCHMARKS.md,
+ * "BM25".
  *
  *   header, 128 bytes
  *       0  u32  kind: 1 = BM25 (2, weights as given, is reserved)
- *       4  u32  bits of an impact: 8 (16 is reserved)
+ *       4  u32  bits of an impact: 16 (8 is reserved)
  *       8  u32  docids of a block: 64            12  u32  blocks of a group: 128
  *      16  u64  ndocs <= 2^32 - 1                24  u64  nterms <= 2^32 - 1
  *      32  u64  npostings                        40  u64  terms of all documents, repeats included (avglen * ndocs)
@@ -32,18 +32,26 @@
  *      16  u32  df >= 1
  *      20  u16  bytes of the name, 1..WR_MAX_TERM_BYTES
  *      22  u8   shape of the postings
- *      23  u8   largest stored impact
+ *      23  u8   bound of all its impacts
  *
- *   A stored impact is u8 q = round(impact / scale), at least 1; read as (float)q * scale. BM25's impacts lie in (0,1)
- *   whatever the documents, so its scale is 1/255.
+ *   A stored impact is u16 q = round(impact / scale), at least 1; read as (float)q * scale. BM25's impacts lie in
+ *   (0,1) whatever the documents, so its scale is 1/65535. (With 8 bits nDCG@10 of BM25 alone is as good, but
+ *   documents change places, and with them the reciprocal ranks of a fusion: LISA lost .007.) A bound is u8: the
+ *   largest q of those that it speaks of, divided by 257 and rounded up.
  *
- *   postings of a term, by shape, each array on a multiple of its width, zeros to a multiple of 4 at the end;
- *   G = groups = ceil(ndocs / 8192). A slice is what a term has in one group: entries start[g] <= i < start[g + 1].
- *     0 list    u32 docid[df], ascending          u8 q[df]
- *     1 groups  the slices: u16 low[n] = docid % 8192, u8 q[n], from byte (3 * start[g] + g) & ~1 on (so that low is on
- * a multiple of 2 and the place needs no table) u32 start[G + 1]    u8 max[G], largest q of each slice 2 blocks  the
- * arrays of 1, then for each group: u16 first[128], entry of the slice where each block begins; u8 max[128], the
- * largest q of each block Which term has which shape: wr_sparse_shape() in sparse_format.h.
+ *   postings of a term, by shape; zeros to a multiple of 4 at the end. G = groups = ceil(ndocs / 8192). A slice is
+ *   what a term has in one group: the postings start[g] <= i < start[g + 1].
+ *
+ *     0 list    u32 docid[df], ascending
+ *               u16 q[df]
+ *     1 groups  u32 posting[df] = docid % 8192 + 65536 * q
+ *               u32 start[G + 1]
+ *               u8  bound[G], of each slice
+ *     2 blocks  the arrays of 1, zeros to a multiple of 4, then for each group:
+ *               u16 first[128], posting of the slice where each block begins
+ *               u8  bound[128], of each block
+ *
+ *   Which term has which shape: wr_sparse_shape() in sparse_format.h.
  */
 #ifndef WR_INDEXER_SPARSE_H
 #define WR_INDEXER_SPARSE_H
@@ -113,15 +121,16 @@ typedef struct wr_sparse_query {
 
 /* The k best documents, exact over the stored impacts: identical to exhaustive scoring, ties by docid, for every k.
  *
- * A score is the sum over the query's terms of weight * impact, each product rounded to a multiple of a unit: the power
- * of two of which the largest score that the weights allow has 2^22 to 2^23. So sums are exact, whatever their order,
- * the same document gets the same bits on every path, and a unit is as small as what float would round away.
+ * A score is the sum over the query's terms of weight * impact, each product taken to the next multiple of a unit: the
+ * power of two of which the largest score that the weights allow has 2^22 to 2^23. So sums are exact in any order, the
+ * same document gets the same bits on every path, and a unit is about what float would round away.
  *
- * Dynamic pruning (MaxScore over groups of documents, see sparse_search.c). The budget is checked at every group and
- * every 16,384 postings (about 20 us); past it hits are the best so far, hits->partial set. hits->seen counts the
- * documents whose score was worked out or begun. hits is borrowed from arena. k in 1..WR_MAX_K. WR_ENOMEM when the
- * arena is exhausted (it needs about 64 KiB, 1.1 KiB a term, 24 bytes a hit, and 8 bytes for 8,192 documents).
- * exclude[nexclude] (ascending docids, may be NULL) never enter. A term id that does not exist is passed over. */
+ * Dynamic pruning (MaxScore over groups of documents, see sparse_group.c). The budget is checked at every group but the
+ * first and every 16,384 postings (about 20 us); past it hits are the best so far, hits->partial set. hits->seen counts
+ * the documents whose score was worked out or begun. hits is borrowed from arena. k in 1..WR_MAX_K. WR_ENOMEM when the
+ * arena is exhausted: it needs 64 KiB, 100 bytes a term (and 4 bytes a posting of a rare one), 24 bytes a hit and 12
+ * bytes a group. exclude[nexclude] (ascending docids, may be NULL) never enter. A term id that does not exist is passed
+ * over. */
 wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query, size_t k, const uint32_t *exclude,
                            size_t nexclude, const wr_budget *budget, wr_arena *arena, wr_hits *hits);
 

@@ -22,10 +22,10 @@ struct commit {
     uint64_t seen;
     uint32_t group, in_group, block; /* where the next posting may fall at the earliest; entries of the open slice */
     uint32_t *start;                 /* [ngroups + 1] */
-    uint8_t *group_max;              /* [ngroups]     */
+    uint8_t *group_bound;            /* [ngroups]     */
     unsigned char *record;           /* [GROUP_RECORD * ngroups] */
-    unsigned char *low;              /* docids of a list, or of the open slice */
-    uint8_t *impact;                 /* likewise                               */
+    uint32_t *posting;               /* docids of a list, or postings of the open slice */
+    uint16_t *impact;                /* impacts of a list                               */
 };
 
 static wr_status io_fail(wr_err *err)
@@ -58,12 +58,7 @@ static void set_first(struct commit *out, uint32_t block)
 static void to_group(struct commit *out, uint32_t group)
 {
     while (out->group < group) {
-        if (out->entry.shape != SHAPE_LIST) {
-            uint64_t place = (3 * (uint64_t)out->start[out->group] + out->group) & ~(uint64_t)1;
-            pad_to(out->file, out->header.postings + out->entry.postings + place);
-            wr_file_write(out->file, out->low, 2 * (size_t)out->in_group);
-            wr_file_write(out->file, out->impact, out->in_group);
-        }
+        if (out->entry.shape != SHAPE_LIST) wr_file_write(out->file, out->posting, 4 * (size_t)out->in_group);
         if (out->entry.shape == SHAPE_BLOCKS) set_first(out, GROUP_BLOCKS - 1);
         out->start[++out->group] = (uint32_t)out->seen;
         out->in_group = 0;
@@ -83,7 +78,7 @@ static wr_status commit_term(void *arg, const unsigned char *name, size_t len, u
     out->at = wr_sparse_layout_of(out->entry.shape, df, out->ngroups);
     out->seen = out->group = out->in_group = out->block = 0;
     memset(out->start, 0, (out->ngroups + 1) * sizeof *out->start);
-    memset(out->group_max, 0, out->ngroups);
+    memset(out->group_bound, 0, out->ngroups);
     if (out->entry.shape == SHAPE_BLOCKS) memset(out->record, 0, out->ngroups * GROUP_RECORD);
     out->header.names_bytes += len;
     return fwrite(name, 1, len, out->names) == len ? WR_OK : io_fail(err);
@@ -93,13 +88,13 @@ static wr_status end_term(struct commit *out, wr_err *err)
 {
     uint64_t n = out->seen, start = out->header.postings + out->entry.postings;
     if (out->entry.shape == SHAPE_LIST) {
-        wr_file_write(out->file, out->low, 4 * n);
-        wr_file_write(out->file, out->impact, n);
+        wr_file_write(out->file, out->posting, 4 * n);
+        wr_file_write(out->file, out->impact, 2 * n);
     } else {
         to_group(out, (uint32_t)out->ngroups);
         pad_to(out->file, start + out->at.start);
         wr_file_write(out->file, out->start, 4 * (out->ngroups + 1));
-        wr_file_write(out->file, out->group_max, out->ngroups);
+        wr_file_write(out->file, out->group_bound, out->ngroups);
         pad_to(out->file, start + out->at.record);
         if (out->entry.shape == SHAPE_BLOCKS) wr_file_write(out->file, out->record, out->ngroups * GROUP_RECORD);
     }
@@ -109,33 +104,38 @@ static wr_status end_term(struct commit *out, wr_err *err)
     return fwrite(&out->entry, sizeof out->entry, 1, out->table) == 1 ? WR_OK : io_fail(err);
 }
 
-static uint8_t quantise(const struct commit *out, uint32_t docid, uint32_t tf)
+static uint16_t quantise(const struct commit *out, uint32_t docid, uint32_t tf)
 {
     double impact = tf / (tf + out->norm + out->norm_per_term * out->length[docid]);
     double q = floor(impact / (double)out->header.scale + 0.5);
-    return (uint8_t)(q < 1 ? 1 : q > UINT8_MAX ? UINT8_MAX : q);
+    return (uint16_t)(q < 1 ? 1 : q > IMPACT_MAX ? IMPACT_MAX : q);
+}
+
+static void put_posting(struct commit *out, uint32_t docid, uint16_t impact)
+{
+    uint32_t group = docid / GROUP_DOCS, block = docid % GROUP_DOCS / BLOCK_DOCS;
+    uint8_t bound = wr_sparse_bound(impact);
+    to_group(out, group);
+    if (bound > out->group_bound[group]) out->group_bound[group] = bound;
+    if (out->entry.shape == SHAPE_BLOCKS) {
+        uint8_t *most = out->record + (size_t)group * GROUP_RECORD + 2 * GROUP_BLOCKS + block;
+        set_first(out, block);
+        if (bound > *most) *most = bound;
+    }
+    out->posting[out->in_group++] = wr_posting(docid, impact);
 }
 
 static wr_status commit_posting(void *arg, uint32_t docid, uint32_t tf, wr_err *err)
 {
     struct commit *out = arg;
-    uint8_t q = quantise(out, docid, tf);
-    if (q > out->entry.max) out->entry.max = q;
+    uint16_t impact = quantise(out, docid, tf);
+    if (wr_sparse_bound(impact) > out->entry.bound) out->entry.bound = wr_sparse_bound(impact);
     if (out->entry.shape == SHAPE_LIST) {
-        memcpy(out->low + 4 * out->in_group, &docid, 4);
+        out->posting[out->in_group] = docid;
+        out->impact[out->in_group++] = impact;
     } else {
-        uint32_t group = docid / GROUP_DOCS, block = docid % GROUP_DOCS / BLOCK_DOCS;
-        uint16_t low = (uint16_t)(docid % GROUP_DOCS);
-        to_group(out, group);
-        memcpy(out->low + 2 * out->in_group, &low, 2);
-        if (q > out->group_max[group]) out->group_max[group] = q;
-        if (out->entry.shape == SHAPE_BLOCKS) {
-            uint8_t *max = out->record + (size_t)group * GROUP_RECORD + 2 * GROUP_BLOCKS + block;
-            set_first(out, block);
-            if (q > *max) *max = q;
-        }
+        put_posting(out, docid, impact);
     }
-    out->impact[out->in_group++] = q;
     return ++out->seen == out->entry.df ? end_term(out, err) : WR_OK;
 }
 
@@ -163,22 +163,22 @@ static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer,
     out->norm_per_term = avg > 0 ? params->k1 * params->b / avg : 0;
     out->ngroups = wr_sparse_groups(writer->ndocs);
     out->header = (wr_sparse_header){.kind = KIND_BM25,
-                                     .impact_bits = 8,
+                                     .impact_bits = IMPACT_BITS,
                                      .block_docs = BLOCK_DOCS,
                                      .group_blocks = GROUP_BLOCKS,
                                      .ndocs = writer->ndocs,
                                      .total_length = writer->total_length,
                                      .k1 = params->k1,
                                      .b = params->b,
-                                     .scale = 1.0f / 255,
+                                     .scale = IMPACT_SCALE,
                                      .postings = wr_sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
     size_t n = (size_t)out->ngroups + 1; /* a list has 2.5 postings a group at most */
     out->start = malloc(n * sizeof *out->start);
-    out->group_max = malloc(n);
+    out->group_bound = malloc(n);
     out->record = malloc(n * GROUP_RECORD);
-    out->low = malloc(n * 10 + 2 * GROUP_DOCS);
-    out->impact = malloc(n * 3 + GROUP_DOCS);
-    if (!out->start || !out->group_max || !out->record || !out->low || !out->impact)
+    out->posting = malloc((3 * n + GROUP_DOCS) * sizeof *out->posting);
+    out->impact = malloc(3 * n * sizeof *out->impact);
+    if (!out->start || !out->group_bound || !out->record || !out->posting || !out->impact)
         return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
     if ((st = wr_sparse_tmp_open(&out->table, writer->dir, err))) return st;
     if ((st = wr_sparse_tmp_open(&out->names, writer->dir, err))) return st;
@@ -211,9 +211,9 @@ static void commit_release(struct commit *out)
     if (out->table) fclose(out->table);
     if (out->names) fclose(out->names);
     free(out->start);
-    free(out->group_max);
+    free(out->group_bound);
     free(out->record);
-    free(out->low);
+    free(out->posting);
     free(out->impact);
 }
 

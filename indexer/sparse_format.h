@@ -25,14 +25,25 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-en
 enum { KIND_BM25 = 1 };
 enum shape { SHAPE_LIST, SHAPE_GROUPS, SHAPE_BLOCKS, SHAPES };
 
-/* A block's record of a group: u16 first[GROUP_BLOCKS], u8 max[GROUP_BLOCKS]. */
+/* Stored impacts, and their bounds: a bound of b stands for impacts up to b * BOUND_STEP. */
+#define IMPACT_BITS 16
+#define IMPACT_MAX UINT16_MAX
+#define IMPACT_SCALE (1.0f / IMPACT_MAX) /* of BM25 */
+#define BOUND_STEP 257u                  /* IMPACT_MAX / UINT8_MAX */
+
+static inline uint8_t wr_sparse_bound(uint16_t impact)
+{
+    return (uint8_t)((impact + BOUND_STEP - 1) / BOUND_STEP);
+}
+
+/* A group's record: u16 first[GROUP_BLOCKS], u8 bound[GROUP_BLOCKS]. */
 #define GROUP_RECORD (3u * GROUP_BLOCKS)
 
 typedef struct wr_sparse_entry {
     uint64_t name, postings;
     uint32_t df;
     uint16_t name_len;
-    uint8_t shape, max;
+    uint8_t shape, bound;
 } wr_sparse_entry;
 _Static_assert(sizeof(wr_sparse_entry) == SPARSE_ENTRY, "an entry is read as it lies");
 
@@ -46,10 +57,10 @@ typedef struct wr_sparse_header {
 } wr_sparse_header;
 _Static_assert(sizeof(wr_sparse_header) == SPARSE_HEADER, "the header is read as it lies");
 
-/* Byte offsets of a term's arrays from the start of its postings, which begin with the docids of a list or the slices;
- * what a shape has not is 0. */
+/* Byte offsets of a term's arrays from the start of its postings, which begin with the docids of a list or the postings
+ * of the other shapes; what a shape has not is 0. */
 typedef struct wr_sparse_layout {
-    uint64_t impact, start, group_max, record, bytes;
+    uint64_t impact, start, group_bound, record, bytes;
 } wr_sparse_layout;
 
 static inline uint64_t wr_sparse_round_up(uint64_t n, uint64_t unit)
@@ -62,7 +73,7 @@ static inline uint64_t wr_sparse_groups(uint64_t ndocs)
     return (ndocs + GROUP_DOCS - 1) / GROUP_DOCS;
 }
 
-/* Space decides between lists (5 bytes a posting) and groups (3 bytes a posting and 5 a group). Blocks, 384 bytes a
+/* Space decides between lists (6 bytes a posting) and groups (4 bytes a posting and 5 a group). Blocks, 384 bytes a
  * group, are for terms that one document in BLOCKS_DENSITY has: in rarer ones a docid is found as fast without them. */
 #define BLOCKS_DENSITY 32
 
@@ -78,12 +89,12 @@ static inline wr_sparse_layout wr_sparse_layout_of(enum shape shape, uint64_t df
     wr_sparse_layout at = {0};
     if (shape == SHAPE_LIST) {
         at.impact = 4 * df;
-        at.bytes = wr_sparse_round_up(5 * df, 4);
+        at.bytes = wr_sparse_round_up(6 * df, 4);
         return at;
     }
-    at.start = wr_sparse_round_up(3 * df + ngroups, 4);
-    at.group_max = at.start + 4 * (ngroups + 1);
-    at.record = wr_sparse_round_up(at.group_max + ngroups, 4);
+    at.start = 4 * df;
+    at.group_bound = at.start + 4 * (ngroups + 1);
+    at.record = wr_sparse_round_up(at.group_bound + ngroups, 4);
     at.bytes = at.record + (shape == SHAPE_BLOCKS ? GROUP_RECORD * ngroups : 0);
     return at;
 }
@@ -103,26 +114,35 @@ bool wr_sparse_entry_get(const wr_sparse *sparse, uint64_t term, wr_sparse_entry
 typedef struct wr_postings {
     enum shape shape;
     uint32_t df;
-    uint8_t max;
+    uint8_t bound;
     const uint32_t *docid;       /* [df] of a list, else NULL                           */
-    const uint8_t *impact;       /* [df] of a list                                      */
-    const unsigned char *slices; /* of groups and blocks                                */
+    const uint16_t *impact;      /* [df] of a list                                      */
+    const uint32_t *posting;     /* [df] of groups and blocks                           */
     const uint32_t *start;       /* [groups + 1]                                        */
-    const uint8_t *group_max;    /* [groups]                                            */
+    const uint8_t *group_bound;  /* [groups]                                            */
     const unsigned char *record; /* [groups] of GROUP_RECORD bytes, NULL but for blocks */
 } wr_postings;
 
+/* A posting of groups and blocks. */
+static inline uint32_t wr_posting(uint32_t docid, uint16_t impact)
+{
+    return docid % GROUP_DOCS | (uint32_t)impact << 16;
+}
+
+static inline uint32_t wr_posting_low(uint32_t posting)
+{
+    return posting % GROUP_DOCS; /* whatever a damaged file holds */
+}
+
+static inline uint32_t wr_posting_impact(uint32_t posting)
+{
+    return posting >> 16;
+}
+
 bool wr_postings_get(const wr_sparse *sparse, uint64_t term, wr_postings *out);
 
-/* What a term has in one group. */
-typedef struct wr_slice {
-    uint32_t n, from;      /* entries; the first one's place among all of the term */
-    const uint32_t *docid; /* [n] of a list, else NULL                             */
-    const uint16_t *low;   /* [n] of groups and blocks, docid % GROUP_DOCS         */
-    const uint8_t *impact; /* [n]                                                  */
-} wr_slice;
-
-/* Group g's slice; binary search in a list. Damaged bounds give an empty one. */
-wr_slice wr_postings_slice(const wr_postings *term, uint32_t g);
+/* What a term has in group g: postings [*from, *from + *n) of the term. Binary search in a list. Damaged places give
+ * none. */
+void wr_postings_slice(const wr_postings *term, uint32_t g, uint32_t *from, uint32_t *n);
 
 #endif

@@ -30,7 +30,8 @@ static int compare_docid(const void *a, const void *b)
 static void offer(struct search *s, uint32_t docid, uint32_t sum)
 {
     uint64_t key = wr_best_key(sum, docid);
-    if (key <= s->best.worst || docid >= s->sparse->header.ndocs) return; /* the latter only in a damaged file */
+    if (sum < s->need || key <= s->best.worst || docid >= s->sparse->header.ndocs)
+        return; /* the latter only in a damaged file */
     if (s->nexclude && bsearch(&docid, s->exclude, s->nexclude, sizeof docid, compare_docid)) return;
     if (!wr_best_offer(&s->best, key)) return;
     uint32_t worst = wr_best_units(s->best.worst);
@@ -54,32 +55,33 @@ static bool in_time(struct search *s, size_t postings)
 
 /* ---- what the parts have in the group ---- */
 
-/* A list's docids become offsets in the group, as the other shapes have them. */
-static void enter_list(struct part *part, const wr_slice *slice)
+/* A list's entries become postings as the other shapes have them. */
+static void enter_list(struct part *part, uint32_t from)
 {
-    uint8_t max = 0;
-    for (uint32_t i = 0; i < slice->n; i++) {
-        part->own_low[i] = (uint16_t)(slice->docid[i] % GROUP_DOCS);
-        if (slice->impact[i] > max) max = slice->impact[i];
+    uint16_t most = 0;
+    for (uint32_t i = 0; i < part->n; i++) {
+        uint16_t impact = part->term.impact[from + i];
+        part->own[i] = wr_posting(part->term.docid[from + i], impact);
+        if (impact > most) most = impact;
     }
-    part->low = part->own_low;
-    part->bound = part->add[max];
+    part->posting = part->own;
+    part->bound = wr_sparse_units(part, most);
 }
 
 /* False when the part has nothing in the group. */
 static bool part_enter(struct part *part, uint32_t group)
 {
     const wr_postings *term = &part->term;
-    wr_slice slice = wr_postings_slice(term, group);
-    part->n = slice.n;
-    part->low = slice.low;
-    part->impact = slice.impact;
-    if (slice.n == 0) return false;
+    uint32_t from;
+    wr_postings_slice(term, group, &from, &part->n);
+    if (part->n == 0) return false;
     part->record = term->record ? term->record + (size_t)group * GROUP_RECORD : NULL;
-    if (term->docid)
-        enter_list(part, &slice);
-    else
-        part->bound = part->add[term->group_max[group]];
+    if (term->docid) {
+        enter_list(part, from);
+    } else {
+        part->posting = term->posting + from;
+        part->bound = wr_sparse_most(part, term->group_bound[group]);
+    }
     return true;
 }
 
@@ -101,16 +103,18 @@ static void enter_group(struct search *s, uint32_t group)
 
 static void add_postings(const struct part *part, uint32_t *restrict sum)
 {
-    const uint32_t *restrict add = part->add;
-    for (uint32_t i = 0; i < part->n; i++) sum[part->low[i] % GROUP_DOCS] += add[part->impact[i]];
+    for (uint32_t i = 0; i < part->n; i++) {
+        uint32_t posting = part->posting[i];
+        sum[wr_posting_low(posting)] += wr_sparse_units(part, wr_posting_impact(posting));
+    }
 }
 
 /* Scores the documents of a part, all terms being required. `added`: what the part adds is in the sums already. */
 static inline void score_documents(struct search *s, uint32_t group, const struct part *part, bool added)
 {
     for (uint32_t i = 0; i < part->n; i++) {
-        uint32_t low = part->low[i] % GROUP_DOCS, sum = s->sum[low];
-        if (!added) sum += part->add[part->impact[i]];
+        uint32_t posting = part->posting[i], low = wr_posting_low(posting), sum = s->sum[low];
+        if (!added) sum += wr_sparse_units(part, wr_posting_impact(posting));
         s->sum[low] = 0;
         s->seen += sum > 0;
         if (sum >= s->need) offer(s, group * GROUP_DOCS + low, sum);
@@ -118,18 +122,18 @@ static inline void score_documents(struct search *s, uint32_t group, const struc
 }
 
 /* Sets what a sum must reach in each block to be a candidate: what is needed less what the optional terms have there at
- * most. In float, which is exact to half a unit here; two units for each term, for its rounding and this one, are taken
- * off. */
+ * most. In float, which is exact to half a unit here; three units for each term, for its rounding and this one, are
+ * taken off. */
 static void set_least(struct search *s)
 {
     float least[GROUP_BLOCKS], all = (float)s->need;
-    for (size_t i = 0; i < s->noptional; i++) all -= s->active[i]->record ? 2 : (float)s->active[i]->bound;
+    for (size_t i = 0; i < s->noptional; i++) all -= s->active[i]->record ? 3 : (float)s->active[i]->bound;
     for (unsigned b = 0; b < GROUP_BLOCKS; b++) least[b] = all;
     for (size_t i = 0; i < s->noptional; i++) {
         if (!s->active[i]->record) continue;
-        const uint8_t *max = s->active[i]->record + 2 * GROUP_BLOCKS;
-        float each = s->active[i]->each;
-        for (unsigned b = 0; b < GROUP_BLOCKS; b++) least[b] -= (float)max[b] * each;
+        const uint8_t *bound = s->active[i]->record + 2 * GROUP_BLOCKS;
+        float step = (float)(s->active[i]->units * BOUND_STEP) * 0x1p-24f;
+        for (unsigned b = 0; b < GROUP_BLOCKS; b++) least[b] -= (float)bound[b] * step;
     }
     for (unsigned b = 0; b < GROUP_BLOCKS; b++) s->least[b] = (int32_t)least[b];
 }
@@ -140,17 +144,17 @@ static inline void choose(struct search *s, const struct part *part, bool first)
 {
     uint32_t *restrict sums = s->sum;
     uint16_t *restrict candidate = s->candidate;
-    const uint32_t *restrict add = part->add;
     const int32_t *restrict least = s->least;
     size_t n = s->ncandidates;
     for (uint32_t i = 0; i < part->n; i++) {
-        uint32_t low = part->low[i] % GROUP_DOCS, sum = sums[low];
-        if (first) sum += add[part->impact[i]];
+        uint32_t posting = part->posting[i], low = wr_posting_low(posting), sum = sums[low];
+        if (first) sum += wr_sparse_units(part, wr_posting_impact(posting));
         uint32_t old = first ? 0 : sum >> 31, enters = (int32_t)(sum & ~CANDIDATE) >= least[low / BLOCK_DOCS];
         candidate[n] = (uint16_t)low;
         n += enters & (old ^ 1);
         sums[low] = (sum | enters << 31) & (0 - (enters | old));
     }
+    if (n > GROUP_DOCS) n = GROUP_DOCS; /* only in a damaged file, which has a document twice */
     s->seen += n - s->ncandidates;
     s->ncandidates = n;
 }
@@ -197,16 +201,22 @@ static uint32_t find(const struct part *part, uint32_t low)
         memcpy(first, part->record + 2 * block, block + 1 < GROUP_BLOCKS ? 4 : 2);
         i = first[0];
         if (block + 1 < GROUP_BLOCKS && first[1] < n) n = first[1];
-        while (i < n && part->low[i] < low) i++;
+        while (i < n && wr_posting_low(part->posting[i]) < low) i++;
     } else {
         while (n > 1) {
             uint32_t half = n / 2;
-            i = part->low[i + half] <= low ? i + half : i;
+            i = wr_posting_low(part->posting[i + half]) <= low ? i + half : i;
             n -= half;
         }
         n = part->n;
     }
-    return i < n && part->low[i] == low ? part->add[part->impact[i]] : 0;
+    if (i >= n || wr_posting_low(part->posting[i]) != low) return 0;
+    return wr_sparse_units(part, wr_posting_impact(part->posting[i]));
+}
+
+static uint32_t most_in_block(const struct part *part, uint32_t low)
+{
+    return part->record ? wr_sparse_most(part, part->record[2 * GROUP_BLOCKS + low / BLOCK_DOCS]) : part->bound;
 }
 
 /* Looks the candidates up in a part; those that cannot enter whatever the parts before it add are dropped. */
@@ -215,8 +225,7 @@ static void look_up(struct search *s, const struct part *part, uint32_t rest)
     size_t kept = 0;
     for (size_t i = 0; i < s->ncandidates; i++) {
         uint32_t low = s->candidate[i], sum = s->sum[low] & ~CANDIDATE;
-        uint32_t most = part->record ? part->add[part->record[2 * GROUP_BLOCKS + low / BLOCK_DOCS]] : part->bound;
-        if (sum + most + rest >= s->need) sum += find(part, low);
+        if (sum + most_in_block(part, low) + rest >= s->need) sum += find(part, low);
         bool keep = sum + rest >= s->need;
         s->sum[low] = keep ? sum | CANDIDATE : 0;
         s->candidate[kept] = (uint16_t)low;
@@ -229,11 +238,10 @@ static void look_up(struct search *s, const struct part *part, uint32_t rest)
 static void pass_over(struct search *s, const struct part *part, uint32_t rest)
 {
     uint32_t *restrict sums = s->sum;
-    const uint32_t *restrict add = part->add;
     size_t kept = 0;
     for (uint32_t i = 0; i < part->n; i++) {
-        uint32_t low = part->low[i] % GROUP_DOCS, mask = 0 - (sums[low] >> 31);
-        sums[low] += add[part->impact[i]] & mask;
+        uint32_t posting = part->posting[i], low = wr_posting_low(posting), mask = 0 - (sums[low] >> 31);
+        sums[low] += wr_sparse_units(part, wr_posting_impact(posting)) & mask;
     }
     for (size_t i = 0; i < s->ncandidates; i++) {
         uint32_t low = s->candidate[i], sum = sums[low];

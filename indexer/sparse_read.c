@@ -23,9 +23,9 @@ static wr_status check_header(const wr_sparse *sparse, wr_err *err)
 {
     const wr_sparse_header *h = &sparse->header;
     const char *path = sparse->path;
-    if (h->kind != KIND_BM25 || h->impact_bits != 8)
-        return wr_fail(err, WR_EUNSUPPORTED, "%s: postings of kind %u with %u bits, expected kind 1 with 8 bits", path,
-                       h->kind, h->impact_bits);
+    if (h->kind != KIND_BM25 || h->impact_bits != IMPACT_BITS)
+        return wr_fail(err, WR_EUNSUPPORTED, "%s: postings of kind %u with %u bits, expected kind %d with %d bits",
+                       path, h->kind, h->impact_bits, KIND_BM25, IMPACT_BITS);
     if (h->block_docs != BLOCK_DOCS || h->group_blocks != GROUP_BLOCKS)
         return wr_fail(err, WR_EUNSUPPORTED, "%s: groups of %u blocks of %u documents, expected %u of %u", path,
                        h->group_blocks, h->block_docs, GROUP_BLOCKS, BLOCK_DOCS);
@@ -33,9 +33,9 @@ static wr_status check_header(const wr_sparse *sparse, wr_err *err)
         return wr_fail(err, WR_EFORMAT,
                        "%s: %llu documents, %llu terms, term table of %llu bytes: the counts do not agree", path,
                        (unsigned long long)h->ndocs, (unsigned long long)h->nterms, (unsigned long long)h->table_bytes);
-    if (!(h->scale > 0) || !isfinite(h->scale) || !(h->k1 >= 0) || !isfinite(h->k1) || !(h->b >= 0 && h->b <= 1))
-        return wr_fail(err, WR_EFORMAT, "%s: scale %g, k1 %g, b %g: not what they may be", path, (double)h->scale,
-                       h->k1, h->b);
+    if (h->scale != IMPACT_SCALE || !(h->k1 >= 0) || !isfinite(h->k1) || !(h->b >= 0 && h->b <= 1))
+        return wr_fail(err, WR_EFORMAT, "%s: scale %g, k1 %g, b %g: expected a scale of %g, k1 >= 0 and 0 <= b <= 1",
+                       path, (double)h->scale, h->k1, h->b, (double)IMPACT_SCALE);
     return WR_OK;
 }
 
@@ -106,15 +106,15 @@ bool wr_postings_get(const wr_sparse *sparse, uint64_t id, wr_postings *term)
     if (!wr_sparse_entry_get(sparse, id, &entry)) return false;
     const unsigned char *base = sparse->postings + entry.postings;
     wr_sparse_layout at = wr_sparse_layout_of(entry.shape, entry.df, sparse->ngroups);
-    *term = (wr_postings){.shape = entry.shape, .df = entry.df, .max = entry.max};
+    *term = (wr_postings){.shape = entry.shape, .df = entry.df, .bound = entry.bound};
     if (entry.shape == SHAPE_LIST) {
         term->docid = (const uint32_t *)(const void *)base;
-        term->impact = base + at.impact;
+        term->impact = (const uint16_t *)(const void *)(base + at.impact);
         return true;
     }
-    term->slices = base;
+    term->posting = (const uint32_t *)(const void *)base;
     term->start = (const uint32_t *)(const void *)(base + at.start);
-    term->group_max = base + at.group_max;
+    term->group_bound = base + at.group_bound;
     if (entry.shape == SHAPE_BLOCKS) term->record = base + at.record;
     return true;
 }
@@ -135,23 +135,18 @@ static uint32_t lower_bound(const uint32_t *list, uint32_t n, uint64_t docid)
     return lo;
 }
 
-static wr_slice list_slice(const wr_postings *term, uint32_t g)
+void wr_postings_slice(const wr_postings *term, uint32_t g, uint32_t *from, uint32_t *n)
 {
-    uint64_t first = (uint64_t)g * GROUP_DOCS;
-    uint32_t from = lower_bound(term->docid, term->df, first);
-    uint32_t n = lower_bound(term->docid + from, term->df - from, first + GROUP_DOCS);
-    return (wr_slice){.n = n, .from = from, .docid = term->docid + from, .impact = term->impact + from};
-}
-
-wr_slice wr_postings_slice(const wr_postings *term, uint32_t g)
-{
-    if (term->docid) return list_slice(term, g);
-    uint32_t from = term->start[g], to = term->start[g + 1];
-    if (from >= to || to > term->df || to - from > GROUP_DOCS) return (wr_slice){.from = from};
-    uint32_t n = to - from;
-    const unsigned char *at = term->slices + ((3 * (uint64_t)from + g) & ~(uint64_t)1);
-    const uint16_t *low = (const uint16_t *)(const void *)at;
-    return (wr_slice){.n = n, .from = from, .low = low, .impact = at + 2 * (size_t)n};
+    uint32_t to;
+    if (term->docid) {
+        uint64_t first = (uint64_t)g * GROUP_DOCS;
+        *from = lower_bound(term->docid, term->df, first);
+        to = *from + lower_bound(term->docid + *from, term->df - *from, first + GROUP_DOCS);
+    } else {
+        *from = term->start[g];
+        to = term->start[g + 1];
+    }
+    *n = *from <= to && to <= term->df && to - *from <= GROUP_DOCS ? to - *from : 0;
 }
 
 static int compare_name(const wr_sparse *sparse, uint64_t id, const char *term, size_t len)
@@ -193,14 +188,16 @@ float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 {
     wr_postings term;
-    uint32_t i = 0;
+    uint32_t from, n, impact = 0;
     if (docid >= sparse->header.ndocs || !wr_postings_get(sparse, id, &term)) return 0;
-    wr_slice slice = wr_postings_slice(&term, docid / GROUP_DOCS);
-    if (slice.docid)
-        while (i < slice.n && slice.docid[i] != docid) i++;
-    else
-        while (i < slice.n && slice.low[i] != docid % GROUP_DOCS) i++;
-    return i < slice.n ? (float)slice.impact[i] * sparse->header.scale : 0;
+    wr_postings_slice(&term, docid / GROUP_DOCS, &from, &n);
+    for (uint32_t i = from; i < from + n && !impact; i++) {
+        if (term.docid)
+            impact = term.docid[i] == docid ? term.impact[i] : 0;
+        else
+            impact = wr_posting_low(term.posting[i]) == docid % GROUP_DOCS ? wr_posting_impact(term.posting[i]) : 0;
+    }
+    return (float)impact * sparse->header.scale;
 }
 
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)

@@ -10,17 +10,27 @@
 struct part {
     wr_postings term;
     float weight;
-    float each;        /* units by stored impact: add[q] is q * each, rounded */
-    uint32_t add[256]; /* [stored impact], units */
+    uint64_t units; /* by stored impact, in 2^-24 */
 
-    uint32_t n;                  /* postings in the group:             */
-    const uint16_t *low;         /* [n] docid % GROUP_DOCS             */
-    const uint8_t *impact;       /* [n]                                */
+    uint32_t n;                  /* postings in the group              */
+    const uint32_t *posting;     /* [n]                                */
     const unsigned char *record; /* the group's block record, or NULL  */
     uint32_t bound;              /* the most it adds in the group      */
     uint32_t rest;               /* the most that it and the optional parts before it add */
-    uint16_t *own_low;           /* [min(df, GROUP_DOCS)] of a list: where low is worked out */
+    uint32_t *own;               /* [min(df, GROUP_DOCS)] of a list: its postings in the group */
 };
+
+/* What a stored impact adds to a sum: a unit too much rather than none, a match being a match. */
+static inline uint32_t wr_sparse_units(const struct part *part, uint32_t impact)
+{
+    return (uint32_t)(impact * part->units >> 24) + 1;
+}
+
+/* The most that impacts of a bound add; 0 means that there are none. */
+static inline uint32_t wr_sparse_most(const struct part *part, uint8_t bound)
+{
+    return bound > 0 ? wr_sparse_units(part, bound * BOUND_STEP) : 0;
+}
 
 struct search {
     const wr_sparse *sparse;
@@ -31,7 +41,7 @@ struct search {
     struct part **active;  /* [n] parts that the group has: [noptional] optional ones, then the required */
     size_t nactive, noptional;
     uint32_t *sum;       /* [GROUP_DOCS] units; all zero between groups */
-    uint16_t *candidate; /* [ncandidates] of GROUP_DOCS + 1 */
+    uint16_t *candidate; /* [ncandidates <= GROUP_DOCS], and room for a slice more */
     size_t ncandidates;
     int32_t least[GROUP_BLOCKS]; /* what a sum must reach to be a candidate, by block */
     const uint32_t *exclude;

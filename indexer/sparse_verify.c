@@ -6,8 +6,8 @@
 
 /* What postings say about themselves. */
 struct counted {
-    uint64_t entries;
-    uint8_t max;
+    uint64_t next; /* the least docid that the next one may have */
+    uint8_t bound;
 };
 
 static wr_status wrong(const wr_sparse *sparse, uint64_t term, const char *what, wr_err *err)
@@ -15,53 +15,52 @@ static wr_status wrong(const wr_sparse *sparse, uint64_t term, const char *what,
     return wr_fail(err, WR_EFORMAT, "%s: term %llu: %s", sparse->path, (unsigned long long)term, what);
 }
 
-/* Checks one posting and counts it; *next is the least docid it may have. NULL when it is sound. */
-static const char *check_posting(const wr_sparse *sparse, uint64_t docid, uint8_t q, uint64_t *next,
-                                 struct counted *counted)
+/* Checks one posting and counts it. NULL when it is sound. */
+static const char *check_posting(const wr_sparse *sparse, uint64_t docid, uint32_t impact, struct counted *counted)
 {
-    if (docid < *next) return "docids do not ascend";
+    if (docid < counted->next) return "docids do not ascend";
     if (docid >= sparse->header.ndocs) return "a docid is beyond the documents";
-    if (q == 0) return "an impact is 0";
-    *next = docid + 1;
-    counted->entries++;
-    if (q > counted->max) counted->max = q;
+    if (impact == 0) return "an impact is 0";
+    uint8_t bound = wr_sparse_bound((uint16_t)impact);
+    counted->next = docid + 1;
+    if (bound > counted->bound) counted->bound = bound;
     return NULL;
 }
 
 static const char *check_list(const wr_sparse *sparse, const wr_postings *term)
 {
-    uint64_t next = 0;
     struct counted all = {0};
     const char *what = NULL;
     for (uint32_t i = 0; i < term->df && !what; i++)
-        what = check_posting(sparse, term->docid[i], term->impact[i], &next, &all);
-    if (!what && all.max != term->max) what = "its largest impact is not the one in the term table";
+        what = check_posting(sparse, term->docid[i], term->impact[i], &all);
+    if (!what && all.bound != term->bound) what = "the bound of its impacts is not the one in the term table";
     return what;
 }
 
-static const char *check_slice(const wr_sparse *sparse, const wr_slice *slice, uint32_t g, struct counted *counted)
+static const char *check_slice(const wr_sparse *sparse, const uint32_t *posting, uint32_t n, uint32_t g,
+                               struct counted *slice)
 {
-    uint64_t base = (uint64_t)g * GROUP_DOCS, next = base;
+    uint64_t base = (uint64_t)g * GROUP_DOCS;
     const char *what = NULL;
-    for (uint32_t i = 0; i < slice->n && !what; i++) {
-        if (slice->low[i] >= GROUP_DOCS) return "a docid is beyond its group";
-        what = check_posting(sparse, base + slice->low[i], slice->impact[i], &next, counted);
+    slice->next = base;
+    for (uint32_t i = 0; i < n && !what; i++) {
+        if (posting[i] % 65536 >= GROUP_DOCS) return "a docid is beyond its group";
+        what = check_posting(sparse, base + wr_posting_low(posting[i]), wr_posting_impact(posting[i]), slice);
     }
     return what;
 }
 
-/* The slice's postings are sound; whether its blocks begin where they should, and their largest impacts. */
-static const char *check_record(const wr_slice *slice, const unsigned char *record)
+/* The slice's postings are sound; whether its blocks begin where they should, and their bounds. */
+static const char *check_record(const uint32_t *posting, uint32_t n, const unsigned char *record)
 {
     uint32_t i = 0;
     for (uint32_t b = 0; b < GROUP_BLOCKS; b++) {
-        uint16_t first;
-        uint8_t max = 0;
+        uint16_t first, most = 0;
         memcpy(&first, record + 2 * b, 2);
         if (first != i) return "a block does not begin where it should";
-        for (; i < slice->n && slice->low[i] / BLOCK_DOCS == b; i++)
-            if (slice->impact[i] > max) max = slice->impact[i];
-        if (max != record[2 * GROUP_BLOCKS + b]) return "a block's largest impact is not the one stored";
+        for (; i < n && wr_posting_low(posting[i]) / BLOCK_DOCS == b; i++)
+            if (wr_posting_impact(posting[i]) > most) most = (uint16_t)wr_posting_impact(posting[i]);
+        if (wr_sparse_bound(most) != record[2 * GROUP_BLOCKS + b]) return "a block's bound is not that of its impacts";
     }
     return NULL;
 }
@@ -69,20 +68,22 @@ static const char *check_record(const wr_slice *slice, const unsigned char *reco
 static const char *check_slices(const wr_sparse *sparse, const wr_postings *term)
 {
     uint32_t at = 0;
-    uint8_t max = 0;
+    uint8_t bound = 0;
     for (uint32_t g = 0; g < sparse->ngroups; g++) {
-        wr_slice slice = wr_postings_slice(term, g);
-        struct counted counted = {0};
-        if (term->start[g] != at || (slice.n == 0 && term->start[g + 1] != at)) return "its groups do not ascend";
-        const char *what = check_slice(sparse, &slice, g, &counted);
-        if (!what && term->record) what = check_record(&slice, term->record + (size_t)g * GROUP_RECORD);
+        uint32_t from, n;
+        struct counted slice = {0};
+        wr_postings_slice(term, g, &from, &n);
+        if (from != at || (n == 0 && term->start[g + 1] != at)) return "its groups do not ascend";
+        const char *what = check_slice(sparse, term->posting + from, n, g, &slice);
+        if (!what && term->record)
+            what = check_record(term->posting + from, n, term->record + (size_t)g * GROUP_RECORD);
         if (what) return what;
-        if (counted.max != term->group_max[g]) return "a group's largest impact is not the one stored";
-        if (counted.max > max) max = counted.max;
-        at += slice.n;
+        if (slice.bound != term->group_bound[g]) return "a group's bound is not that of its impacts";
+        if (slice.bound > bound) bound = slice.bound;
+        at += n;
     }
     if (at != term->df || term->start[sparse->ngroups] != at) return "its groups do not hold its postings";
-    return max == term->max ? NULL : "its largest impact is not the one in the term table";
+    return bound == term->bound ? NULL : "the bound of its impacts is not the one in the term table";
 }
 
 static const char *check_names(const wr_sparse *sparse, const wr_sparse_entry *before, const wr_sparse_entry *entry)

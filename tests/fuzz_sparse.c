@@ -29,11 +29,13 @@ static const char *with_header(const uint8_t *bytes, size_t n)
     return fuzz_file(file, n);
 }
 
-static void check_hits(const wr_hits *hits, uint64_t ndocs)
+/* A damaged list may hold a document twice. */
+static void check_hits(const wr_hits *hits, uint64_t ndocs, bool sound)
 {
     for (size_t i = 0; i < hits->n; i++) {
         if (hits->docid[i] >= ndocs || !(hits->score[i] > 0)) abort();
-        if (i > 0 && !wr_better(hits->score[i - 1], hits->docid[i - 1], hits->score[i], hits->docid[i])) abort();
+        if (i > 0 && sound && !wr_better(hits->score[i - 1], hits->docid[i - 1], hits->score[i], hits->docid[i]))
+            abort();
     }
 }
 
@@ -49,7 +51,7 @@ static void search(const wr_sparse *sparse, uint64_t ndocs, uint64_t nterms, boo
     wr_sparse_query query = {term, weight, nterms < TERMS ? nterms > 0 : TERMS};
     if (wr_sparse_search(sparse, &query, 10, NULL, 0, NULL, arena, &fast))
         return; /* more documents than the arena holds */
-    check_hits(&fast, ndocs);
+    check_hits(&fast, ndocs, sound);
     if (!sound || wr_sparse_search_exhaustive(sparse, &query, 10, NULL, 0, arena, &slow)) return;
     if (fast.n != slow.n) abort();
     if (fast.n > 0 && memcmp(fast.docid, slow.docid, fast.n * sizeof *fast.docid) != 0) abort();
