@@ -103,6 +103,8 @@ ISA_tsan := -O2 -fno-sanitize=all
 ISA_fuzz := -O2 -fno-sanitize=all
 $(B)/models/kernels_avx2.o: ISA := -mavx2 -mfma -mf16c $(ISA_$(MODE))
 $(B)/models/kernels_avx512.o: ISA := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq $(ISA_$(MODE))
+$(B)/models/kernels_vnni.o: ISA := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
+    $(ISA_$(MODE))
 
 # Criterion's macros trip -Wconversion, so tests are compiled without it.
 CONVERSION := -Wconversion

@@ -12,6 +12,7 @@ static const struct {
     {"ref", wr_kernels_init_ref},
     {"avx2", wr_kernels_init_avx2},
     {"avx512", wr_kernels_init_avx512},
+    {"avx512_vnni", wr_kernels_init_vnni},
 };
 
 enum { NLEVELS = sizeof levels / sizeof *levels };
@@ -22,9 +23,10 @@ static bool has(size_t level)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (level == 1) return avx2;
-    if (level == 2)
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (level == 2) return avx512;
+    if (level == 3) return avx512 && __builtin_cpu_supports("avx512vnni");
     return true;
 }
 
@@ -65,6 +67,13 @@ const wr_kernels *wr_kernels_get(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, choose);
     return &chosen;
+}
+
+/* What the widest kernel needs: keys and values as 16-bit pairs, queries, and two tiles of 12 rows. */
+size_t wr_attend_scratch(size_t nq, size_t n, size_t width)
+{
+    size_t keys = (n + 15) / 16 * 16, cols = (width + 31) / 32 * 32, most = keys > cols ? keys : cols;
+    return 4 * (keys * cols / 2 + (n + 1) / 2 * cols + nq * cols / 2 + nq + 12 * (most + keys)) + 8 * 64;
 }
 
 size_t wr_kernels_packed(const wr_kernels *table, size_t out, size_t in)

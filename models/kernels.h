@@ -1,5 +1,5 @@
-/* The kernel table: each kernel's formula, shapes and tolerance. Chosen once per process; WEIR_ISA=ref|avx2|avx512
- * lowers it. kernels_ref.c defines every kernel in plain C.
+/* The kernel table: each kernel's formula, shapes and tolerance. Chosen once per process; WEIR_ISA=ref|avx2|avx512|
+ * avx512_vnni lowers it. kernels_ref.c defines every kernel in plain C.
  *
  * The dot products use one fixed tree on every instruction set: 64 partial sums s[j] = fma(a[i+j], b[i+j], s[j]), the
  * tail (n mod 64) masked with zeros, then halved 64 -> 32 -> ... -> 1 by s[j] += s[j + half]. All tables therefore give
@@ -17,9 +17,40 @@
 #define WR_MODELS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+/* ---- what the 8-bit kernels work on ---- */
+
+/* Rows of activations as signed bytes, x[r][i] ~ scale[r] * q[r * stride + i]. The bytes from n to stride are zeros. */
+typedef struct wr_s8_rows {
+    int8_t *q;     /* [rows, stride]                              */
+    float *scale;  /* [rows] absmax / 127                         */
+    int32_t *sum;  /* [rows] of q, for kernels with unsigned weights */
+    size_t stride; /* wr_s8_stride(n)                             */
+} wr_s8_rows;
+
+/* Weights w[o][i] ~ scale[o] * q[o][i], packed by pack_s8 of the table that multiplies. */
+typedef struct wr_s8_weights {
+    const void *packed;
+    const float *scale; /* [out]         */
+    const float *bias;  /* [out] or NULL */
+    size_t out, in;
+} wr_s8_weights;
+
+typedef enum wr_s8_act { WR_S8_PLAIN, WR_S8_GELU, WR_S8_RELU } wr_s8_act;
+
+/* One head of one sequence: nq queries over n keys and values of `width` numbers each. */
+typedef struct wr_attention {
+    const float *q, *k, *v;    /* [nq | n | n, width] with their strides          */
+    size_t q_stride, kv_stride;
+    size_t nq, n, width;       /* 1 <= n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
+    float *ctx;                /* [nq, width] with its stride                     */
+    size_t ctx_stride;
+    void *scratch;             /* wr_attend_scratch(nq, n, width) bytes, aligned to 64 */
+} wr_attention;
 
 typedef struct wr_kernels {
-    const char *isa; /* "ref", "avx2", "avx512" */
+    const char *isa; /* "ref", "avx2", "avx512", "avx512_vnni" */
     /* sum_i a[i] * b[i], in the order above: bit-identical on every ISA. */
     float (*dot_f32)(const float *a, const float *b, size_t n);
     /* y[r] = dot(x[r * dim ..], q) for 0 <= r < rows. */
@@ -48,7 +79,55 @@ typedef struct wr_kernels {
     void (*gemm_f32)(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out, float *y,
                      size_t y_stride);
     size_t gemm_cols; /* outputs in a panel: what the registers hold */
+
+    /* ---- 8-bit integers: the same bits on every instruction set, since sums of integers are exact in any order, no
+     * intermediate saturates, and every float operation is written down below with its order ---- */
+
+    /* q = round(v * (127 / absmax)), to nearest even, v = x or with migrate (may be NULL) x[i] * migrate[i]; absmax is
+     * the row's largest |v|. A row of zeros has scale 0. */
+    void (*quantize_s8)(const float *x, size_t rows, size_t n, const float *migrate, const wr_s8_rows *to);
+
+    /* y[r][o] = act(fmaf(x.scale[r] * w.scale[o], (float)sum_i x.q[r][i] * w.q[o][i], bias[o])) for from <= o < to, from
+     * a multiple of s8_cols. The product alone without a bias. GELU: |got - gelu(x)| <= 2e-4, a fiftieth of what the
+     * result is rounded by next: gelu(x) = x * fmaf(z, G(z * z), 1/2), z = x held to +-WR_GELU8_END. */
+    void (*gemm_s8)(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
+                    float *y, size_t y_stride);
+    size_t s8_cols;
+    size_t (*packed_s8)(size_t out, size_t in);                                  /* bytes of a packed matrix */
+    void (*pack_s8)(const int8_t *w, size_t out, size_t in, void *packed); /* w [out, in]              */
+
+    /* ctx[i] = sum_j P_ij v_j / sum_j P_ij, P = softmax(q k' / sqrt(width)), in 16-bit integers:
+     *     every query is taken to +-WR_ATTEND_QK by its own absmax, all keys by theirs, all values to +-WR_ATTEND_V;
+     *     s_ij = sum_c q k exactly; p_ij = round(peak * 2^((s_ij - max_j s_ij) * c_i)),
+     *     c_i = (q scale * k scale) * (log2 e / sqrt(width)), peak = wr_attend_peak(n);
+     *     ctx = (float)(sum_j p_ij v_jc) * (v scale / (float)sum_j p_ij).
+     * 2^x = 2^round(x) * (1 + r (E0 + r (E1 + r E2))), 1e-4 relative, below a rounding of p. Within 2e-3 * max |v|. */
+    void (*attend_s16)(const wr_attention *a);
 } wr_kernels;
+
+/* Positions of the largest BERT; widths of its heads are 32, 64, rarely 128. They bound the sums below. */
+#define WR_ATTEND_KEYS 4096
+#define WR_ATTEND_WIDTH 128
+
+/* 128 products of two numbers up to 2895, and the difference of two such sums, fit 31 bits; so do 512 products of 4095
+ * and 1023. */
+#define WR_ATTEND_QK 2895
+#define WR_ATTEND_V 1023
+
+/* The largest probability as an integer: 4095, less where more than 512 keys could add up beyond 31 bits. */
+static inline int wr_attend_peak(size_t n)
+{
+    return n <= 512 ? 4095 : (int)(4095 * 512 / n);
+}
+
+/* Bytes that attend_s16 needs beside its inputs. */
+size_t wr_attend_scratch(size_t nq, size_t n, size_t width);
+
+/* Bytes of a quantised row of n numbers: kernels read whole registers of 64. */
+static inline size_t wr_s8_stride(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
 
 /* Inputs that a panel passes through the registers at a time: a panel's part is 24 or 48 KB, which stays in
  * the first- or second-level cache while all rows pass over it. Sums over more inputs are split here, which also keeps
@@ -66,8 +145,10 @@ const wr_kernels *wr_kernels_get(void);
 int wr_kernels_for(const char *isa, wr_kernels *table);
 
 void wr_kernels_init_ref(wr_kernels *table);
+void wr_kernels_init_ref_s8(wr_kernels *table);
 void wr_kernels_init_avx2(wr_kernels *table);
 void wr_kernels_init_avx512(wr_kernels *table);
+void wr_kernels_init_vnni(wr_kernels *table);
 
 /* ---- constants that every instruction set shares ---- */
 
@@ -88,6 +169,21 @@ void wr_kernels_init_avx512(wr_kernels *table);
 #define WR_EXP_ROUND 12582912.0f
 #define WR_EXP_LN2_HI 0.693359375f
 #define WR_EXP_LN2_LO (-2.12194440e-4f)
+/* gelu for the 8-bit path: minimax of |x| * |Phi - fit|, 1.7e-4 with float coefficients; Phi(-END) = 0, Phi(END) = 1. */
+#define WR_GELU8_END 3.94f
+#define WR_GELU8_G                                                                                                     \
+    {                                                                                                                  \
+        3.979999366e-01f, -6.474224987e-02f, 8.852277521e-03f, -8.310727493e-04f, 4.977265058e-05f, -1.692828942e-06f, \
+            2.467556433e-08f                                                                                           \
+    }
+
+/* 2^r = 1 + r * E(r), |r| <= 1/2, minimax (1.0e-4 relative); exponents below LOWEST give a probability of 0 anyway. */
+#define WR_EXP2_LOWEST (-30.0f)
+#define WR_EXP2_E                                                                                                      \
+    {                                                                                                                  \
+        6.932829294e-01f, 2.422109611e-01f, 5.500892317e-02f                                                           \
+    }
+
 #define WR_EXP_E                                                                                                       \
     {                                                                                                                  \
         4.999999341e-1f, 1.666652011e-1f, 4.166839422e-2f, 8.368780444e-3f, 1.381446662e-3f                            \

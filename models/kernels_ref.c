@@ -148,4 +148,5 @@ void wr_kernels_init_ref(wr_kernels *table)
         .gemm_f32 = gemm_f32,
         .gemm_cols = COLS,
     };
+    wr_kernels_init_ref_s8(table);
 }
