@@ -33,6 +33,20 @@ INLINE __m512i broadcast(const void *x)
     return _mm512_set1_epi32(v);
 }
 
+/* Sums are kept in the type that the instruction works on: where gcc has to convert __m512i to it, it copies every sum
+ * to another register and back, and half of the speed is gone. */
+typedef int32_t sums __attribute__((vector_size(64)));
+
+INLINE sums dot4(sums s, __m512i w, __m512i x)
+{
+    return (sums)_mm512_dpbusd_epi32((__m512i)s, w, x);
+}
+
+INLINE sums dot2(sums s, __m512i a, __m512i b)
+{
+    return (sums)_mm512_dpwssd_epi32((__m512i)s, a, b);
+}
+
 INLINE __m512 size_of(__m512 v)
 {
     return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v);
@@ -122,23 +136,23 @@ INLINE void store(const panel *p, size_t half, __m512i sum, __m512 row_scale, fl
 INLINE void tile(const size_t rows, const panel *p, const int8_t *q, size_t stride, const float *scale,
                  const int32_t *sum, float *y, size_t y_stride)
 {
-    __m512i a[ROWS], b[ROWS];
+    sums a[ROWS], b[ROWS];
     const uint8_t *w = p->w;
-    UNROLL for (size_t r = 0; r < rows; r++) a[r] = b[r] = _mm512_set1_epi32(-128 * sum[r]);
+    UNROLL for (size_t r = 0; r < rows; r++) a[r] = b[r] = (sums)_mm512_set1_epi32(-128 * sum[r]);
     for (size_t i = 0; i < 4 * p->n; i += 4, w += 4 * COLS) {
         __m512i wa = _mm512_loadu_si512(w), wb = _mm512_loadu_si512(w + 64);
         UNROLL for (size_t r = 0; r < rows; r++)
         {
             __m512i v = broadcast(q + r * stride + i);
-            a[r] = _mm512_dpbusd_epi32(a[r], wa, v);
-            b[r] = _mm512_dpbusd_epi32(b[r], wb, v);
+            a[r] = dot4(a[r], wa, v);
+            b[r] = dot4(b[r], wb, v);
         }
     }
     UNROLL for (size_t r = 0; r < rows; r++)
     {
         __m512 row_scale = _mm512_set1_ps(scale[r]);
-        store(p, 0, a[r], row_scale, y + r * y_stride);
-        store(p, 1, b[r], row_scale, y + r * y_stride);
+        store(p, 0, (__m512i)a[r], row_scale, y + r * y_stride);
+        store(p, 1, (__m512i)b[r], row_scale, y + r * y_stride);
     }
 }
 
@@ -216,21 +230,21 @@ static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, si
 INLINE void tile_s16(const size_t rows, const size_t vecs, const int16_t *a, size_t a_stride, const int32_t *b,
                      size_t b_stride, size_t n, int32_t *out, size_t out_stride)
 {
-    __m512i s[ROWS], t[ROWS];
-    UNROLL for (size_t r = 0; r < rows; r++) s[r] = t[r] = _mm512_setzero_si512();
+    sums s[ROWS], t[ROWS];
+    UNROLL for (size_t r = 0; r < rows; r++) s[r] = t[r] = (sums)_mm512_setzero_si512();
     for (size_t k = 0; k < n; k++, b += b_stride) {
         __m512i x = _mm512_loadu_si512(b), y = vecs > 1 ? _mm512_loadu_si512(b + LANES) : x;
         UNROLL for (size_t r = 0; r < rows; r++)
         {
             __m512i v = broadcast(a + r * a_stride + 2 * k);
-            s[r] = _mm512_dpwssd_epi32(s[r], x, v);
-            if (vecs > 1) t[r] = _mm512_dpwssd_epi32(t[r], y, v);
+            s[r] = dot2(s[r], x, v);
+            if (vecs > 1) t[r] = dot2(t[r], y, v);
         }
     }
     UNROLL for (size_t r = 0; r < rows; r++)
     {
-        _mm512_storeu_si512(out + r * out_stride, s[r]);
-        if (vecs > 1) _mm512_storeu_si512(out + r * out_stride + LANES, t[r]);
+        _mm512_storeu_si512(out + r * out_stride, (__m512i)s[r]);
+        if (vecs > 1) _mm512_storeu_si512(out + r * out_stride + LANES, (__m512i)t[r]);
     }
 }
 
