@@ -101,10 +101,12 @@ $(PREFIX_OBJ): $(B)/.prefix
 ISA_asan := -O2 -fno-sanitize=all
 ISA_tsan := -O2 -fno-sanitize=all
 ISA_fuzz := -O2 -fno-sanitize=all
-$(B)/models/kernels_avx2.o: ISA := -mavx2 -mfma -mf16c $(ISA_$(MODE))
-$(B)/models/kernels_avx512.o: ISA := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq $(ISA_$(MODE))
-$(B)/models/kernels_vnni.o: ISA := -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni \
-    $(ISA_$(MODE))
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
+$(B)/models/kernels_avx2.o $(B)/models/kernels_avx2_s8.o: ISA := $(AVX2) $(ISA_$(MODE))
+$(B)/models/kernels_avxvnni.o: ISA := $(AVX2) -mavxvnni $(ISA_$(MODE))
+$(B)/models/kernels_avx512.o: ISA := $(AVX512) $(ISA_$(MODE))
+$(B)/models/kernels_vnni.o $(B)/models/kernels_avxvnni_evex.o: ISA := $(AVX512) -mavx512vnni $(ISA_$(MODE))
 
 # Criterion's macros trip -Wconversion, so tests are compiled without it.
 CONVERSION := -Wconversion

@@ -1,16 +1,31 @@
 #include "models/kernels.h"
 
+#include <cpuid.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Compilers do not all know this one by name. Who has it and lets AVX2 be used has saved what it needs. */
+static bool has_avxvnni(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+static void init_avx2(wr_kernels *table)
+{
+    wr_kernels_init_avx2(table);
+    wr_kernels_init_avx2_s8(table);
+    if (has_avxvnni()) wr_kernels_init_avxvnni(table);
+}
 
 static const struct {
     const char *isa;
     void (*init)(wr_kernels *table);
 } levels[] = {
     {"ref", wr_kernels_init_ref},
-    {"avx2", wr_kernels_init_avx2},
+    {"avx2", init_avx2},
     {"avx512", wr_kernels_init_avx512},
     {"avx512_vnni", wr_kernels_init_vnni},
 };
@@ -39,6 +54,19 @@ static void fill(wr_kernels *table, size_t level)
     }
 }
 
+/* What a level chooses between, one by one: an instruction beyond the name's that a CPU may have or not. */
+static bool variant(const char *isa, wr_kernels *table)
+{
+    void (*init)(wr_kernels * table) = NULL;
+    if (!strcmp(isa, "avx2_madd") && has(1)) init = wr_kernels_init_avx2_s8;
+    if (!strcmp(isa, "avx2_vnni") && has(1) && has_avxvnni()) init = wr_kernels_init_avxvnni;
+    if (!strcmp(isa, "avx2_vnni_evex") && has(3)) init = wr_kernels_init_avxvnni_evex;
+    if (!init) return false;
+    fill(table, 1);
+    init(table);
+    return true;
+}
+
 int wr_kernels_for(const char *isa, wr_kernels *table)
 {
     for (size_t i = 0; i < NLEVELS; i++) {
@@ -46,7 +74,7 @@ int wr_kernels_for(const char *isa, wr_kernels *table)
         fill(table, i);
         return true;
     }
-    return false;
+    return variant(isa, table);
 }
 
 static wr_kernels chosen;

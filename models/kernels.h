@@ -41,12 +41,12 @@ typedef enum wr_s8_act { WR_S8_PLAIN, WR_S8_GELU, WR_S8_RELU } wr_s8_act;
 
 /* One head of one sequence: nq queries over n keys and values of `width` numbers each. */
 typedef struct wr_attention {
-    const float *q, *k, *v;    /* [nq | n | n, width] with their strides          */
+    const float *q, *k, *v; /* [nq | n | n, width] with their strides          */
     size_t q_stride, kv_stride;
-    size_t nq, n, width;       /* 1 <= n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
-    float *ctx;                /* [nq, width] with its stride                     */
+    size_t nq, n, width; /* 1 <= n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
+    float *ctx;          /* [nq, width] with its stride                     */
     size_t ctx_stride;
-    void *scratch;             /* wr_attend_scratch(nq, n, width) bytes, aligned to 64 */
+    void *scratch; /* wr_attend_scratch(nq, n, width) bytes, aligned to 64 */
 } wr_attention;
 
 typedef struct wr_kernels {
@@ -87,13 +87,13 @@ typedef struct wr_kernels {
      * the row's largest |v|. A row of zeros has scale 0. */
     void (*quantize_s8)(const float *x, size_t rows, size_t n, const float *migrate, const wr_s8_rows *to);
 
-    /* y[r][o] = act(fmaf(x.scale[r] * w.scale[o], (float)sum_i x.q[r][i] * w.q[o][i], bias[o])) for from <= o < to, from
-     * a multiple of s8_cols. The product alone without a bias. GELU: |got - gelu(x)| <= 2e-4, a fiftieth of what the
-     * result is rounded by next: gelu(x) = x * fmaf(z, G(z * z), 1/2), z = x held to +-WR_GELU8_END. */
+    /* y[r][o] = act(fmaf(x.scale[r] * w.scale[o], (float)sum_i x.q[r][i] * w.q[o][i], bias[o])) for from <= o < to,
+     * from a multiple of s8_cols. The product alone without a bias. GELU: |got - gelu(x)| <= 2e-4, a fiftieth of what
+     * the result is rounded by next: gelu(x) = x * fmaf(z, G(z * z), 1/2), z = x held to +-WR_GELU8_END. */
     void (*gemm_s8)(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
                     float *y, size_t y_stride);
     size_t s8_cols;
-    size_t (*packed_s8)(size_t out, size_t in);                                  /* bytes of a packed matrix */
+    size_t (*packed_s8)(size_t out, size_t in);                            /* bytes of a packed matrix */
     void (*pack_s8)(const int8_t *w, size_t out, size_t in, void *packed); /* w [out, in]              */
 
     /* ctx[i] = sum_j P_ij v_j / sum_j P_ij, P = softmax(q k' / sqrt(width)), in 16-bit integers:
@@ -141,12 +141,17 @@ void wr_kernels_pack(const wr_kernels *table, const float *w, size_t out, size_t
 /* The table for this CPU; the same pointer for the life of the process. */
 const wr_kernels *wr_kernels_get(void);
 
-/* Fills a table for one level ("ref", "avx2", "avx512"), for tests; false when this CPU has not got it. */
+/* Fills a table for one level, for tests; false when this CPU has not got it. "avx2_madd", "avx2_vnni" and
+ * "avx2_vnni_evex" are what the level avx2 chooses between (AVX-VNNI or not) and a form of the latter for tests only.
+ */
 int wr_kernels_for(const char *isa, wr_kernels *table);
 
 void wr_kernels_init_ref(wr_kernels *table);
 void wr_kernels_init_ref_s8(wr_kernels *table);
 void wr_kernels_init_avx2(wr_kernels *table);
+void wr_kernels_init_avx2_s8(wr_kernels *table);
+void wr_kernels_init_avxvnni(wr_kernels *table);
+void wr_kernels_init_avxvnni_evex(wr_kernels *table);
 void wr_kernels_init_avx512(wr_kernels *table);
 void wr_kernels_init_vnni(wr_kernels *table);
 
@@ -169,7 +174,8 @@ void wr_kernels_init_vnni(wr_kernels *table);
 #define WR_EXP_ROUND 12582912.0f
 #define WR_EXP_LN2_HI 0.693359375f
 #define WR_EXP_LN2_LO (-2.12194440e-4f)
-/* gelu for the 8-bit path: minimax of |x| * |Phi - fit|, 1.7e-4 with float coefficients; Phi(-END) = 0, Phi(END) = 1. */
+/* gelu for the 8-bit path: minimax of |x| * |Phi - fit|, 1.7e-4 with float coefficients; Phi(-END) = 0, Phi(END) = 1.
+ */
 #define WR_GELU8_END 3.94f
 #define WR_GELU8_G                                                                                                     \
     {                                                                                                                  \

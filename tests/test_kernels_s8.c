@@ -8,7 +8,7 @@
 #include "models/kernels.h"
 #include "tests/testlib.h"
 
-static const char *const isas[] = {"ref", "avx2", "avx512", "avx512_vnni"};
+static const char *const isas[] = {"ref", "avx2", "avx512", "avx512_vnni", "avx2_madd", "avx2_vnni", "avx2_vnni_evex"};
 
 enum { NISAS = sizeof isas / sizeof *isas };
 
@@ -61,7 +61,8 @@ static void check_quantize(const wr_kernels *k, size_t rows, size_t n, bool migr
     k->quantize_s8(x, rows, n, migrate ? m : NULL, &got);
     plain.quantize_s8(x, rows, n, migrate ? m : NULL, &want);
     cr_assert_eq(memcmp(got.q, want.q, rows * got.stride + 1), 0, "%s, %zu rows of %zu: bytes", k->isa, rows, n);
-    cr_assert_eq(memcmp(got.scale, want.scale, rows * sizeof(float)), 0, "%s, %zu rows of %zu: scales", k->isa, rows, n);
+    cr_assert_eq(memcmp(got.scale, want.scale, rows * sizeof(float)), 0, "%s, %zu rows of %zu: scales", k->isa, rows,
+                 n);
     cr_assert_eq(memcmp(got.sum, want.sum, rows * sizeof(int32_t)), 0, "%s, %zu rows of %zu: sums", k->isa, rows, n);
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < n; i++) {
@@ -140,7 +141,8 @@ Test(kernels_s8, a_product_has_the_same_bits_on_every_isa)
     FOR_EACH_ISA(k)
     {
         for (size_t rows = 0; rows <= 26; rows++) check_gemm(&k, rows, 37, 40, (wr_s8_act)(rows % 3), rows % 2);
-        for (size_t i = 0; i < NWIDTHS; i++) check_gemm(&k, 5, widths[i], widths[NWIDTHS - 1 - i], (wr_s8_act)(i % 3), i % 2);
+        for (size_t i = 0; i < NWIDTHS; i++)
+            check_gemm(&k, 5, widths[i], widths[NWIDTHS - 1 - i], (wr_s8_act)(i % 3), i % 2);
         check_gemm(&k, 13, 384, 96, WR_S8_GELU, true);
         check_gemm(&k, 3, 3072, 33, WR_S8_PLAIN, false);
     }
@@ -173,15 +175,15 @@ static void check_attention(const wr_kernels *k, size_t nq, size_t n, size_t wid
     float *x = numbers(&random, n * stride, 1.5f), *got = calloc(nq * (width + 2), sizeof *got);
     float *want = calloc(nq * (width + 2), sizeof *want);
     size_t bytes = (wr_attend_scratch(nq, n, width) + 63) / 64 * 64;
-    wr_attention a = {x,     x + width, x + 2 * width, stride,    stride,
-                      nq,    n,         width,         got,       width + 2,
-                      aligned_alloc(64, bytes)};
+    wr_attention a = {x,   x + width, x + 2 * width,           stride, stride, nq, n, width,
+                      got, width + 2, aligned_alloc(64, bytes)};
     k->attend_s16(&a);
     a.ctx = want;
     plain.attend_s16(&a);
     for (size_t i = 0; i < nq * (width + 2); i++)
-        cr_assert(memcmp(&got[i], &want[i], sizeof *got) == 0, "%s: %zu queries, %zu keys, width %zu: at %zu %g, expected %g",
-                  k->isa, nq, n, width, i, got[i], want[i]);
+        cr_assert(memcmp(&got[i], &want[i], sizeof *got) == 0,
+                  "%s: %zu queries, %zu keys, width %zu: at %zu %g, expected %g", k->isa, nq, n, width, i, got[i],
+                  want[i]);
     free(a.scratch), free(x), free(got), free(want);
 }
 
@@ -221,7 +223,8 @@ Test(kernels_s8, attention_is_within_its_tolerance)
             for (size_t c = 0; c < WIDTH; c++) want[c] += s * v[j * WIDTH + c];
         }
         for (size_t c = 0; c < WIDTH; c++)
-            cr_assert_lt(fabs(ctx[c] - want[c] / sum), 2e-3 * most, "query %zu: %g, expected %g", i, ctx[c], want[c] / sum);
+            cr_assert_lt(fabs(ctx[c] - want[c] / sum), 2e-3 * most, "query %zu: %g, expected %g", i, ctx[c],
+                         want[c] / sum);
     }
     free(a.scratch), free(q), free(k), free(v);
 }
