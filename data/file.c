@@ -169,6 +169,24 @@ static wr_status sync_parent(const char *path, wr_err *err)
     return st;
 }
 
+wr_status wr_file_publish(wr_file *file, const char *path, wr_err *err)
+{
+    char tmp[PATH_MAX];
+    int len = snprintf(tmp, sizeof tmp, "%s", file->path);
+    if (len < 0 || (size_t)len >= sizeof tmp) {
+        wr_file_abort(file);
+        return wr_fail(err, WR_EARG, "%s: path is too long", path);
+    }
+    wr_status st = wr_file_commit(file, err);
+    if (st) return st;
+    if (rename(tmp, path) != 0) {
+        st = wr_fail(err, WR_EIO, "%s: cannot rename %s to it: %s", path, tmp, strerror(errno));
+        unlink(tmp);
+        return st;
+    }
+    return sync_parent(path, err);
+}
+
 wr_status wr_file_replace(const char *path, const void *bytes, size_t n, wr_err *err)
 {
     char tmp[PATH_MAX];
@@ -178,13 +196,7 @@ wr_status wr_file_replace(const char *path, const void *bytes, size_t n, wr_err 
     wr_status st = wr_file_create(&file, tmp, NULL, 0, err);
     if (st) return st;
     wr_file_write(file, bytes, n);
-    if ((st = wr_file_commit(file, err))) return st;
-    if (rename(tmp, path) != 0) {
-        st = wr_fail(err, WR_EIO, "%s: cannot rename %s to it: %s", path, tmp, strerror(errno));
-        unlink(tmp);
-        return st;
-    }
-    return sync_parent(path, err);
+    return wr_file_publish(file, path, err);
 }
 
 wr_status wr_dir_sync(const char *path, wr_err *err)

@@ -45,6 +45,10 @@ wr_status wr_file_commit(wr_file *file, wr_err *err); /* header, flush, fsync, c
                                                          and unlinks what could not be written */
 void wr_file_abort(wr_file *file);                    /* closes and unlinks; NULL is fine                    */
 
+/* Commits, renames what was written to path (in the same file system), and syncs path's folder: a reader sees the old
+ * or the new. After a failure what was written is unlinked. */
+wr_status wr_file_publish(wr_file *file, const char *path, wr_err *err);
+
 /* Writes bytes to path by way of path.tmp, fsync, rename, fsync of the folder: a reader sees the old or the new. */
 wr_status wr_file_replace(const char *path, const void *bytes, size_t n, wr_err *err);
 

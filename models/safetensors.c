@@ -78,6 +78,13 @@ const char *wr_dtype_name(wr_dtype dtype)
     return "other";
 }
 
+size_t wr_dtype_bytes(wr_dtype dtype)
+{
+    for (size_t i = 0; i < NDTYPES && dtype != WR_OTHER_DTYPE; i++)
+        if (dtypes[i].dtype == dtype) return dtypes[i].bytes;
+    return 0;
+}
+
 size_t wr_tensor_elements(const wr_tensor *tensor)
 {
     size_t n = 1;

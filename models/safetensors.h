@@ -56,6 +56,7 @@ wr_status wr_tensor_to_f32(const wr_tensor *tensor, float *out, size_t n, wr_err
 size_t wr_tensor_elements(const wr_tensor *tensor); /* product of its dimensions; 1 for a scalar */
 
 const char *wr_dtype_name(wr_dtype dtype);
+size_t wr_dtype_bytes(wr_dtype dtype); /* of an element; 0 for WR_OTHER_DTYPE */
 
 /* ---- the formats, one file's bytes at a time (also for the fuzzers) ---- */
 
