@@ -20,13 +20,19 @@ static void init_avx2(wr_kernels *table)
     if (has_avxvnni()) wr_kernels_init_avxvnni(table);
 }
 
+static void init_avx512(wr_kernels *table)
+{
+    wr_kernels_init_avx512(table);
+    wr_kernels_init_avx512_s8(table);
+}
+
 static const struct {
     const char *isa;
     void (*init)(wr_kernels *table);
 } levels[] = {
     {"ref", wr_kernels_init_ref},
     {"avx2", init_avx2},
-    {"avx512", wr_kernels_init_avx512},
+    {"avx512", init_avx512},
     {"avx512_vnni", wr_kernels_init_vnni},
 };
 

@@ -153,6 +153,7 @@ void wr_kernels_init_avx2_s8(wr_kernels *table);
 void wr_kernels_init_avxvnni(wr_kernels *table);
 void wr_kernels_init_avxvnni_evex(wr_kernels *table);
 void wr_kernels_init_avx512(wr_kernels *table);
+void wr_kernels_init_avx512_s8(wr_kernels *table);
 void wr_kernels_init_vnni(wr_kernels *table);
 
 /* ---- constants that every instruction set shares ---- */

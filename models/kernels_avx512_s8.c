@@ -1,0 +1,6 @@
+#include "models/kernels_s8_512.h"
+
+void wr_kernels_init_avx512_s8(wr_kernels *table)
+{
+    fill_s8(table);
+}
