@@ -2,16 +2,19 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "models/kernels.h"
 
-/* Rows of one matrix product: enough for BLAS to be at its peak, few enough that [rows, ffn] stays in cache. */
-#define BLOCK_ROWS 384
+/* Rows of one chunk, if its sequences are not longer: enough that weights are read from the third-level cache rarely
+ * (and for BLAS to be at its peak), few enough that what a layer writes for them stays in the second-level cache. */
+#define CHUNK_ROWS 384
+
+/* Rows of one product. Bytes: what it writes, [rows, ffn] floats, stays in the second-level cache. Floats: their
+ * weights are four times as large, so more rows must share them. */
+#define BLOCK_ROWS 96
+#define BLOCK_ROWS_F32 384
 
 /* With a deadline a block is no more work than this (multiply-adds, about 4 ms of one core), but at least LEAST_ROWS,
  * below which BLAS spends its time copying the weights. */
@@ -24,246 +27,152 @@
 /* Tokens of one batch; keeps every size that BLAS sees within an int. */
 #define MAX_TOKENS (1u << 20)
 
-/* ---- reading ---- */
-
-typedef struct layer_names {
-    const char *layers; /* what comes before a layer's number */
-    const char *query, *keys_values[2], *attended, *attended_norm, *up, *down, *output_norm;
-} layer_names;
-
-static const layer_names bert_names = {
-    .layers = "encoder.layer.",
-    .query = "attention.self.query",
-    .keys_values = {"attention.self.key", "attention.self.value"},
-    .attended = "attention.output.dense",
-    .attended_norm = "attention.output.LayerNorm",
-    .up = "intermediate.dense",
-    .down = "output.dense",
-    .output_norm = "output.LayerNorm",
-};
-
-static const layer_names distil_names = {
-    .layers = "transformer.layer.",
-    .query = "attention.q_lin",
-    .keys_values = {"attention.k_lin", "attention.v_lin"},
-    .attended = "attention.out_lin",
-    .attended_norm = "sa_layer_norm",
-    .up = "ffn.lin1",
-    .down = "ffn.lin2",
-    .output_norm = "output_layer_norm",
-};
-
-static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, wr_weights *weights, wr_err *err)
-{
-    char prefix[128];
-    wr_layer *l = &e->layer[i];
-    size_t dim = e->dim;
-    wr_status st;
-    snprintf(prefix, sizeof prefix, "%s%s%zu.", weights->prefix, names->layers, i);
-    if ((st = wr_linear_read_ready(&l->query, weights, prefix, &names->query, 1, dim, dim, err)) ||
-        (st = wr_linear_read_ready(&l->keys_values, weights, prefix, names->keys_values, 2, dim, dim, err)) ||
-        (st = wr_linear_read_ready(&l->attended, weights, prefix, &names->attended, 1, dim, dim, err)) ||
-        (st = wr_norm_read(&l->attended_norm, weights, prefix, names->attended_norm, dim, err)) ||
-        (st = wr_linear_read_ready(&l->up, weights, prefix, &names->up, 1, e->ffn, dim, err)) ||
-        (st = wr_linear_read_ready(&l->down, weights, prefix, &names->down, 1, dim, e->ffn, err)))
-        return st;
-    return wr_norm_read(&l->output_norm, weights, prefix, names->output_norm, dim, err);
-}
-
-static wr_status read_embeddings(wr_encoder *e, bool distil, wr_weights *weights, wr_err *err)
-{
-    const char *prefix = weights->prefix;
-    wr_status st;
-    if ((st = wr_weights_get(weights, prefix, "embeddings.word_embeddings.weight", e->vocab, e->dim, &e->word, err)) ||
-        (st = wr_weights_get(weights, prefix, "embeddings.position_embeddings.weight", e->positions, e->dim,
-                             &e->position, err)))
-        return st;
-    if (!distil && (st = wr_weights_get(weights, prefix, "embeddings.token_type_embeddings.weight", e->types, e->dim,
-                                        &e->type, err)))
-        return st;
-    return wr_norm_read(&e->embedding_norm, weights, prefix, "embeddings.LayerNorm", e->dim, err);
-}
-
-wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr_weights *weights, wr_err *err)
-{
-    *encoder = (wr_encoder){.layers = config->layers,
-                            .dim = config->dim,
-                            .heads = config->heads,
-                            .ffn = config->ffn,
-                            .vocab = config->vocab,
-                            .positions = config->positions,
-                            .types = config->types,
-                            .eps = config->eps,
-                            .act = config->act};
-    encoder->layer = calloc(config->layers, sizeof *encoder->layer);
-    if (!encoder->layer) return wr_fail(err, WR_ENOMEM, "out of memory");
-    wr_status st = read_embeddings(encoder, config->distil, weights, err);
-    const layer_names *names = config->distil ? &distil_names : &bert_names;
-    for (size_t i = 0; i < config->layers && !st; i++) st = read_layer(encoder, i, names, weights, err);
-    if (st) wr_encoder_close(encoder);
-    return st;
-}
-
-void wr_encoder_close(wr_encoder *encoder)
-{
-    free(encoder->layer);
-    *encoder = (wr_encoder){0};
-}
-
-/* ---- multiplying ---- */
-
-size_t wr_padded_rows(size_t rows)
-{
-    return (rows + WR_ROW_STEP - 1) / WR_ROW_STEP * WR_ROW_STEP;
-}
-
-void wr_linear_multiply(const wr_linear *linear, const float *x, size_t rows, float *y)
-{
-    if (linear->packed)
-        wr_kernels_get()->gemm_f32(x, linear->in, rows, linear->in, linear->w, linear->out, y, linear->out);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(rows), (int)linear->out,
-                    (int)linear->in, 1, x, (int)linear->in, linear->w, (int)linear->in, 0, y, (int)linear->out);
-}
-
-static void hold_blas(void)
-{
-    openblas_set_num_threads(1);
-}
-
-void wr_linear_thread_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, hold_blas);
-}
-
-/* ---- one forward pass ---- */
-
-/* What one pass works on. Matrices have padded rows; the rows beyond the real ones are zero in x and ctx, and stay zero
- * in every product of them. */
-typedef struct pass {
+/* Sequences that go through the layers together. Matrices have padded rows. */
+typedef struct chunk {
     const wr_encoder *e;
     const wr_kernels *k;
-    const wr_batch *batch;
     const wr_budget *budget;
-    size_t ntok, block; /* block: rows of one product                          */
-    float *x;           /* [ntok, dim] states                                  */
-    float *q;           /* [ntok, dim]                                         */
-    float *kv;          /* [ntok, 2 dim] key and value side by side            */
-    float *ctx;         /* [ntok, dim] what attention gathered                 */
-    float *y;           /* [block, dim]                                        */
-    float *mid;         /* [block, ffn]                                        */
-    float *scores;      /* [ATTEND_ROWS, longest]                              */
-} pass;
+    const uint32_t *id;  /* [ntok]                                              */
+    const uint8_t *type; /* [ntok] or NULL                                      */
+    const uint32_t *cu;  /* [nseq + 1] sequence s is rows cu[s] - cu[0] ...     */
+    size_t nseq, ntok, block;
+    float *x;         /* [ntok, dim] states                                     */
+    float *q;         /* [ntok, dim]                                            */
+    float *kv;        /* [ntok, 2 dim] key and value side by side               */
+    float *ctx;       /* [ntok, dim] what attention gathered                    */
+    float *y;         /* [block, dim]                                           */
+    float *mid;       /* [block, ffn]                                           */
+    float *first[3];  /* [nseq, dim] states, queries and ctx of the first rows  */
+    wr_s8_rows bytes; /* of the input of a product                              */
+    void *scratch;    /* of attention                                           */
+} chunk;
 
 static size_t block_rows(const wr_encoder *e, const wr_budget *budget)
 {
-    size_t rows = BLOCK_ROWS, work = e->dim * e->ffn;
+    size_t rows = e->integers ? BLOCK_ROWS : BLOCK_ROWS_F32, work = e->dim * e->ffn;
     if (wr_budget_has_deadline(budget) && work * rows > BLOCK_WORK) rows = BLOCK_WORK / work;
     return wr_padded_rows(rows > LEAST_ROWS ? rows : LEAST_ROWS);
 }
 
-/* y = x w' + b for all rows, block by block. */
-static wr_status multiply(const pass *p, const wr_linear *linear, const float *x, size_t rows, float *y)
+/* q, and keys and values, of all rows; qx and nq say whose queries are wanted. The two products share an input: taken
+ * to bytes once where they agree on how. */
+static wr_status project(const chunk *c, const wr_layer *l, const float *qx, size_t nq, float *q)
 {
-    for (size_t at = 0; at < rows; at += p->block) {
-        size_t n = rows - at < p->block ? rows - at : p->block;
-        if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(linear, x + at * linear->in, n, y + at * linear->out);
-        p->k->bias_f32(y + at * linear->out, linear->b, n, linear->out);
+    size_t dim = c->e->dim;
+    bool shared = qx == c->x && l->query.form == WR_LINEAR_S8 && l->keys_values.form == WR_LINEAR_S8 &&
+                  !l->query.migrate && !l->keys_values.migrate;
+    for (size_t at = 0; at < c->ntok; at += c->block) {
+        size_t n = c->ntok - at < c->block ? c->ntok - at : c->block;
+        const float *x = c->x + at * dim;
+        if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        wr_linear_run(&l->keys_values, x, n, WR_LINEAR_BIAS, &c->bytes, c->kv + at * 2 * dim);
+        if (shared) wr_linear_run_bytes(&l->query, &c->bytes, n, WR_LINEAR_BIAS, q + at * dim);
+    }
+    for (size_t at = 0; at < nq && !shared; at += c->block) {
+        size_t n = nq - at < c->block ? nq - at : c->block;
+        if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        wr_linear_run(&l->query, qx + at * dim, n, WR_LINEAR_BIAS, &c->bytes, q + at * dim);
     }
     return WR_OK;
 }
 
-/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]). The sizes
- * that BLAS sees depend on this sequence alone. */
-static void attend(const pass *p, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]) in floats. The
+ * sizes that BLAS sees depend on this sequence alone. */
+static void attend_floats(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
-    size_t dim = p->e->dim, width = dim / p->e->heads;
-    float scale = 1 / sqrtf((float)width);
+    size_t dim = c->e->dim, width = dim / c->e->heads;
+    float scale = 1 / sqrtf((float)width), *scores = c->scratch;
     for (size_t h = 0; h < dim; h += width)
         for (size_t at = 0; at < nq; at += ATTEND_ROWS) {
             size_t rows = nq - at < ATTEND_ROWS ? nq - at : ATTEND_ROWS;
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)width, scale, q + at * dim + h,
-                        (int)dim, kv + h, 2 * (int)dim, 0, p->scores, (int)n);
-            p->k->softmax_f32(p->scores, rows, n);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)width, (int)n, 1, p->scores, (int)n,
+                        (int)dim, kv + h, 2 * (int)dim, 0, scores, (int)n);
+            c->k->softmax_f32(scores, rows, n);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)width, (int)n, 1, scores, (int)n,
                         kv + dim + h, 2 * (int)dim, 0, ctx + at * dim + h, (int)dim);
         }
 }
 
-/* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
-static wr_status attend_all(const pass *p, const float *q, bool first_only, float *ctx)
+static void attend_integers(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
-    size_t dim = p->e->dim;
-    for (size_t s = 0; s < p->batch->nseq; s++) {
-        size_t begin = p->batch->cu[s], n = p->batch->cu[s + 1] - begin, row = first_only ? s : begin;
-        if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        attend(p, q + row * dim, first_only ? 1 : n, p->kv + begin * 2 * dim, n, ctx + row * dim);
+    size_t dim = c->e->dim, width = dim / c->e->heads;
+    for (size_t h = 0; h < dim; h += width)
+        c->k->attend_s16(&(wr_attention){.q = q + h,
+                                         .k = kv + h,
+                                         .v = kv + dim + h,
+                                         .q_stride = dim,
+                                         .kv_stride = 2 * dim,
+                                         .nq = nq,
+                                         .n = n,
+                                         .width = width,
+                                         .ctx = ctx + h,
+                                         .ctx_stride = dim,
+                                         .scratch = c->scratch});
+}
+
+/* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
+static wr_status attend_all(const chunk *c, const float *q, bool first_only, float *ctx)
+{
+    size_t dim = c->e->dim;
+    for (size_t s = 0; s < c->nseq; s++) {
+        size_t begin = c->cu[s] - c->cu[0], n = c->cu[s + 1] - c->cu[s], row = first_only ? s : begin;
+        if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        (c->e->integers ? attend_integers : attend_floats)(c, q + row * dim, first_only ? 1 : n,
+                                                           c->kv + begin * 2 * dim, n, ctx + row * dim);
     }
     return WR_OK;
 }
 
 /* The rest of a layer behind attention, for `rows` states in x and what they gathered in ctx. */
-static wr_status finish(const pass *p, const wr_layer *l, float *x, const float *ctx, size_t rows)
+static wr_status finish(const chunk *c, const wr_layer *l, float *x, const float *ctx, size_t rows)
 {
-    const wr_encoder *e = p->e;
-    for (size_t at = 0; at < rows; at += p->block) {
-        size_t n = rows - at < p->block ? rows - at : p->block;
+    const wr_encoder *e = c->e;
+    wr_linear_end act = e->act == WR_ACT_GELU ? WR_LINEAR_GELU : WR_LINEAR_RELU;
+    for (size_t at = 0; at < rows; at += c->block) {
+        size_t n = rows - at < c->block ? rows - at : c->block;
         float *state = x + at * e->dim;
-        if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(&l->attended, ctx + at * e->dim, n, p->y);
-        p->k->add_norm_f32(state, p->y, l->attended.b, l->attended_norm.gamma, l->attended_norm.beta, e->eps, n,
+        if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        wr_linear_run(&l->attended, ctx + at * e->dim, n, WR_LINEAR_SUM, &c->bytes, c->y);
+        c->k->add_norm_f32(state, c->y, l->attended.b, l->attended_norm.gamma, l->attended_norm.beta, e->eps, n,
                            e->dim);
-        wr_linear_multiply(&l->up, state, n, p->mid);
-        (e->act == WR_ACT_GELU ? p->k->bias_gelu_f32 : p->k->bias_relu_f32)(p->mid, l->up.b, n, e->ffn);
-        if (wr_budget_spent(p->budget)) return WR_STOPPED;
-        wr_linear_multiply(&l->down, p->mid, n, p->y);
-        p->k->add_norm_f32(state, p->y, l->down.b, l->output_norm.gamma, l->output_norm.beta, e->eps, n, e->dim);
+        wr_linear_run(&l->up, state, n, act, &c->bytes, c->mid);
+        if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        wr_linear_run(&l->down, c->mid, n, WR_LINEAR_SUM, &c->bytes, c->y);
+        c->k->add_norm_f32(state, c->y, l->down.b, l->output_norm.gamma, l->output_norm.beta, e->eps, n, e->dim);
     }
     return WR_OK;
 }
 
-static wr_status run_layer(const pass *p, const wr_layer *l)
+static wr_status run_layer(const chunk *c, const wr_layer *l)
 {
     wr_status st;
-    if ((st = multiply(p, &l->query, p->x, p->ntok, p->q)) ||
-        (st = multiply(p, &l->keys_values, p->x, p->ntok, p->kv)) || (st = attend_all(p, p->q, false, p->ctx)))
-        return st;
-    return finish(p, l, p->x, p->ctx, p->ntok);
-}
-
-static float *matrix(wr_arena *arena, size_t rows, size_t cols)
-{
-    return wr_arena_calloc(arena, wr_padded_rows(rows) * cols, sizeof(float));
+    if ((st = project(c, l, c->x, c->ntok, c->q)) || (st = attend_all(c, c->q, false, c->ctx))) return st;
+    return finish(c, l, c->x, c->ctx, c->ntok);
 }
 
 /* The last layer where only each sequence's first token matters: keys and values of every token, all else of the first
- * ones. Leaves their states in *first [nseq, dim]. */
-static wr_status run_last_layer(const pass *p, const wr_layer *l, wr_arena *arena, const float **first)
+ * ones. Leaves their states in first[0]. */
+static wr_status run_last_layer(const chunk *c, const wr_layer *l)
 {
-    size_t dim = p->e->dim, nseq = p->batch->nseq;
+    size_t dim = c->e->dim;
     wr_status st;
-    float *x = matrix(arena, nseq, dim), *q = matrix(arena, nseq, dim), *ctx = matrix(arena, nseq, dim);
-    if (!x || !q || !ctx) return WR_ENOMEM;
-    for (size_t s = 0; s < nseq; s++) memcpy(x + s * dim, p->x + p->batch->cu[s] * dim, dim * sizeof *x);
-    *first = x;
-    if ((st = multiply(p, &l->query, x, nseq, q)) || (st = multiply(p, &l->keys_values, p->x, p->ntok, p->kv)) ||
-        (st = attend_all(p, q, true, ctx)))
+    for (size_t s = 0; s < c->nseq; s++)
+        memcpy(c->first[0] + s * dim, c->x + (c->cu[s] - c->cu[0]) * dim, dim * sizeof(float));
+    if ((st = project(c, l, c->first[0], c->nseq, c->first[1])) || (st = attend_all(c, c->first[1], true, c->first[2])))
         return st;
-    return finish(p, l, x, ctx, nseq);
+    return finish(c, l, c->first[0], c->first[2], c->nseq);
 }
 
 /* word + position + type, normalised; DistilBERT has no types. */
-static void embed(const pass *p, const float *zeros)
+static void embed(const chunk *c, const float *zeros)
 {
-    const wr_encoder *e = p->e;
-    for (size_t s = 0; s < p->batch->nseq; s++)
-        for (size_t begin = p->batch->cu[s], t = begin; t < p->batch->cu[s + 1]; t++) {
-            size_t type = p->batch->type ? p->batch->type[t] : 0;
-            float *x = p->x + t * e->dim;
-            memcpy(x, e->word + p->batch->id[t] * e->dim, e->dim * sizeof *x);
-            p->k->add_norm_f32(x, e->type ? e->type + type * e->dim : zeros, e->position + (t - begin) * e->dim,
+    const wr_encoder *e = c->e;
+    for (size_t s = 0; s < c->nseq; s++)
+        for (size_t t = c->cu[s] - c->cu[0], begin = t; t < c->cu[s + 1] - c->cu[0]; t++) {
+            size_t type = c->type ? c->type[t] : 0;
+            float *x = c->x + t * e->dim;
+            wr_table_row(&e->word, c->id[t], x);
+            c->k->add_norm_f32(x, e->type ? e->type + type * e->dim : zeros, e->position + (t - begin) * e->dim,
                                e->embedding_norm.gamma, e->embedding_norm.beta, e->eps, 1, e->dim);
         }
 }
@@ -283,41 +192,101 @@ static bool is_valid(const wr_encoder *e, const wr_batch *batch, size_t *longest
     return true;
 }
 
-wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, bool first_only, wr_arena *arena,
+/* ---- the whole pass ---- */
+
+static float *matrix(wr_arena *arena, size_t rows, size_t cols)
+{
+    return wr_arena_calloc(arena, wr_padded_rows(rows) * cols, sizeof(float));
+}
+
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Rows of the longest chunk. */
+static size_t chunk_rows(size_t ntok, size_t longest)
+{
+    size_t rows = most(CHUNK_ROWS, longest);
+    return ntok < rows ? ntok : rows;
+}
+
+static size_t scratch_bytes(const wr_encoder *e, size_t longest)
+{
+    if (e->integers) return wr_attend_scratch(longest, longest, e->dim / e->heads);
+    return ATTEND_ROWS * longest * sizeof(float);
+}
+
+/* Memory for chunks of up to `rows` rows, which are at most as many sequences. */
+static bool make_room(chunk *c, wr_arena *arena, size_t rows, size_t longest, bool first_only)
+{
+    const wr_encoder *e = c->e;
+    size_t block = rows < c->block ? rows : c->block;
+    c->ctx = matrix(arena, rows, e->dim);
+    c->q = matrix(arena, rows, e->dim);
+    c->kv = matrix(arena, rows, 2 * e->dim);
+    c->y = matrix(arena, block, e->dim);
+    c->mid = matrix(arena, block, e->ffn);
+    c->scratch = wr_arena_alloc(arena, scratch_bytes(e, longest));
+    for (size_t i = 0; i < 3 && first_only; i++)
+        if (!(c->first[i] = matrix(arena, rows, e->dim))) return false;
+    return c->ctx && c->q && c->kv && c->y && c->mid && c->scratch &&
+           wr_s8_rows_init(&c->bytes, arena, block, most(e->dim, e->ffn));
+}
+
+static wr_status run_chunk(chunk *c, const wr_pass *pass, const float *zeros)
+{
+    const wr_encoder *e = c->e;
+    size_t layers = pass->exit && pass->exit < e->layers ? pass->exit : e->layers;
+    wr_status st = WR_OK;
+    embed(c, zeros);
+    for (size_t i = 0; i + pass->first_only < layers && !st; i++) st = run_layer(c, &e->layer[i]);
+    if (!st && pass->first_only) st = run_last_layer(c, &e->layer[layers - 1]);
+    return st;
+}
+
+/* The sequences from s on that make a chunk: as many as fit, at least one. */
+static size_t chunk_end(const wr_batch *batch, size_t s)
+{
+    size_t end = s + 1;
+    while (end < batch->nseq && batch->cu[end + 1] - batch->cu[s] <= CHUNK_ROWS) end++;
+    return end;
+}
+
+wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const wr_pass *pass, wr_arena *arena,
                          const wr_budget *budget, const float **states)
 {
-    size_t longest, dim = encoder->dim, ffn = encoder->ffn;
+    size_t longest, dim = encoder->dim;
     *states = NULL;
     if (!is_valid(encoder, batch, &longest)) return WR_EARG;
-    pass p = {.e = encoder,
-              .k = wr_kernels_get(),
-              .batch = batch,
-              .budget = budget,
-              .ntok = batch->cu[batch->nseq],
-              .block = block_rows(encoder, budget)};
-    size_t block = p.ntok < p.block ? p.ntok : p.block;
-    p.x = matrix(arena, p.ntok, dim);
-    p.ctx = matrix(arena, p.ntok, dim);
-    p.q = wr_arena_alloc(arena, wr_padded_rows(p.ntok) * dim * sizeof *p.q);
-    p.kv = wr_arena_alloc(arena, wr_padded_rows(p.ntok) * 2 * dim * sizeof *p.kv);
-    p.y = wr_arena_alloc(arena, wr_padded_rows(block) * dim * sizeof *p.y);
-    p.mid = wr_arena_alloc(arena, wr_padded_rows(block) * ffn * sizeof *p.mid);
-    p.scores = wr_arena_alloc(arena, ATTEND_ROWS * longest * sizeof *p.scores);
-    float *zeros = wr_arena_calloc(arena, dim, sizeof *zeros);
-    if (!p.x || !p.ctx || !p.q || !p.kv || !p.y || !p.mid || !p.scores || !zeros) return WR_ENOMEM;
-    embed(&p, zeros);
+    size_t ntok = batch->cu[batch->nseq], rows = chunk_rows(ntok, longest);
+    chunk c = {.e = encoder, .k = wr_kernels_get(), .budget = budget, .block = block_rows(encoder, budget)};
+    float *out = matrix(arena, pass->first_only ? batch->nseq : ntok, dim), *zeros = matrix(arena, 1, dim);
+    float *x = pass->first_only ? matrix(arena, rows, dim) : out;
+    if (!out || !zeros || !x || !make_room(&c, arena, rows, longest, pass->first_only)) return WR_ENOMEM;
     wr_status st = WR_OK;
-    for (size_t i = 0; i + first_only < encoder->layers && !st; i++) st = run_layer(&p, &encoder->layer[i]);
-    *states = p.x;
-    if (!st && first_only) st = run_last_layer(&p, &encoder->layer[encoder->layers - 1], arena, states);
+    for (size_t s = 0, end; s < batch->nseq && !st; s = end) {
+        end = chunk_end(batch, s);
+        size_t begin = batch->cu[s];
+        c.id = batch->id + begin;
+        c.type = batch->type ? batch->type + begin : NULL;
+        c.cu = batch->cu + s;
+        c.nseq = end - s;
+        c.ntok = batch->cu[end] - begin;
+        c.x = pass->first_only ? x : out + begin * dim;
+        st = run_chunk(&c, pass, zeros);
+        if (!st && pass->first_only) memcpy(out + s * dim, c.first[0], c.nseq * dim * sizeof *out);
+    }
+    *states = out;
     return st;
 }
 
 size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t longest)
 {
-    size_t rows = wr_padded_rows(ntok), block = wr_padded_rows(ntok < BLOCK_ROWS ? ntok : BLOCK_ROWS);
-    size_t floats = rows * 5 * encoder->dim   /* x, ctx, q, kv                        */
-                    + rows * 3 * encoder->dim /* first tokens: at most as many as all */
-                    + block * (encoder->dim + encoder->ffn) + ATTEND_ROWS * longest + encoder->dim;
-    return floats * sizeof(float) + 16 * WR_ARENA_ALIGN;
+    size_t rows = wr_padded_rows(chunk_rows(ntok, longest));
+    size_t block = rows < BLOCK_ROWS_F32 ? rows : BLOCK_ROWS_F32, dim = encoder->dim;
+    size_t floats = wr_padded_rows(ntok) * dim /* out */ + rows * dim * 8 /* x, ctx, q, kv, first */ +
+                    block * (dim + encoder->ffn) + WR_ROW_STEP * dim;
+    return floats * sizeof(float) + scratch_bytes(encoder, longest) + wr_s8_rows_bytes(block, most(dim, encoder->ffn)) +
+           16 * WR_ARENA_ALIGN;
 }

@@ -60,8 +60,9 @@ static wr_status read_dense(wr_classifier *c, const wr_model_config *config, boo
     if (config->distil && matchmaker) return WR_OK;
     static const char *const pre = "pre_classifier", *const pooler = "pooler.dense";
     c->act = config->distil ? WR_DENSE_RELU : WR_DENSE_TANH;
-    if (config->distil) return wr_linear_read_ready(&c->dense, weights, "", &pre, 1, dim, dim, err);
-    return wr_linear_read_ready(&c->dense, weights, weights->prefix, &pooler, 1, dim, dim, err);
+    if (config->distil)
+        return wr_linear_read_ready(&c->dense, weights, "", &pre, 1, dim, dim, WR_PRECISION_STORED, err);
+    return wr_linear_read_ready(&c->dense, weights, weights->prefix, &pooler, 1, dim, dim, WR_PRECISION_STORED, err);
 }
 
 wr_status wr_classifier_read(wr_classifier *classifier, const wr_model_config *config, wr_weights *weights, wr_err *err)
@@ -99,7 +100,10 @@ wr_status wr_classifier_run(const wr_classifier *classifier, const float *states
     if (classifier->act != WR_DENSE_NONE) {
         float *y = wr_arena_alloc(arena, wr_padded_rows(nseq) * classifier->dense.out * sizeof *y);
         if (!y) return WR_ENOMEM;
-        wr_linear_multiply(&classifier->dense, states, nseq, y);
+        wr_s8_rows bytes = {0};
+        if (classifier->dense.form == WR_LINEAR_S8 && !wr_s8_rows_init(&bytes, arena, nseq, classifier->dense.in))
+            return WR_ENOMEM;
+        wr_linear_run(&classifier->dense, states, nseq, WR_LINEAR_SUM, &bytes, y);
         activate(classifier, y, nseq);
         states = y;
     }

@@ -174,9 +174,14 @@ static wr_status read_weights(wr_model *model, const wr_model_config *config, co
 {
     wr_status st = wr_tensors_open(&model->tensors, config->base, err);
     if (st) return st;
-    if ((st = wr_weights_init(&model->weights, model->tensors, config->base, err))) return st;
-    st = wr_encoder_open(&model->encoder, config, &model->weights, err);
+    wr_weights *w = &model->weights;
+    if ((st = wr_weights_init(w, model->tensors, config->base, err))) return st;
+    w->plan = options->plan;
+    w->nplan = options->nplan;
+    st = wr_encoder_open(&model->encoder, config, w, err);
     if (!st) st = read_head(model, config, options, err);
+    w->plan = NULL;
+    w->nplan = 0;
     if (st) wr_fail_prefix(err, "%s", config->base);
     return st;
 }
@@ -209,6 +214,15 @@ static void describe(wr_model *model, const wr_model_config *config)
     info->positions = config->positions;
 }
 
+static void describe_weights(wr_model *model)
+{
+    wr_model_info *info = &model->info;
+    info->parameters = model->weights.parameters;
+    info->nlinear = WR_LAYER_LINEARS * info->layers;
+    info->nint8 = model->encoder.nint8;
+    info->precision = !info->nint8 ? "fp32" : info->nint8 == info->nlinear ? "int8" : "mixed";
+}
+
 static wr_status open_folder(wr_model *model, const char *folder, const wr_model_options *options, wr_err *err)
 {
     wr_model_config config;
@@ -219,10 +233,26 @@ static wr_status open_folder(wr_model *model, const char *folder, const wr_model
     if ((st = read_weights(model, &config, options, err)) || (st = read_tokenizer(model, &config, err)) ||
         (st = set_limits(model, &config, options, err)))
         return st;
-    model->info.parameters = model->weights.parameters;
+    describe_weights(model);
     st = hash_model(model, &config, err);
     wr_tensors_give_back(model->tensors);
     return st;
+}
+
+static wr_status precision_of(const char *name, wr_precision *precision, wr_err *err)
+{
+    static const struct {
+        const char *name;
+        wr_precision precision;
+    } all[] = {{"fp32", WR_PRECISION_FP32}, {"int8", WR_PRECISION_INT8}};
+    *precision = WR_PRECISION_STORED;
+    if (!name) return WR_OK;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(all[i].name, name)) {
+            *precision = all[i].precision;
+            return WR_OK;
+        }
+    return wr_fail(err, WR_EUNSUPPORTED, "precision %s: expected fp32 or int8", name);
 }
 
 wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err)
@@ -231,12 +261,14 @@ wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_mod
     char folder[WR_MAX_PATH];
     *model = NULL;
     if (!options) options = &defaults;
-    if (options->precision && strcmp(options->precision, "fp32"))
-        return wr_fail(err, WR_EUNSUPPORTED, "precision %s: expected fp32", options->precision);
-    wr_status st = locate(name_or_path, folder, err);
+    wr_precision precision;
+    wr_status st = precision_of(options->precision, &precision, err);
+    if (st) return st;
+    st = locate(name_or_path, folder, err);
     if (st) return st;
     wr_model *m = calloc(1, sizeof *m);
     if (!m) return wr_fail(err, WR_ENOMEM, "%s: out of memory", folder);
+    m->weights.precision = precision;
     if ((st = open_folder(m, folder, options, err))) {
         wr_model_close(m);
         return st;
@@ -303,11 +335,11 @@ uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
 static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget, float *out)
 {
     const wr_model_info *info = &model->info;
-    bool first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS;
+    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
     uint64_t start = wr_clock_now(&wr_clock_system);
     const float *states;
     wr_model_thread_init();
-    wr_status st = wr_encoder_run(&model->encoder, batch, first_only, arena, budget, &states);
+    wr_status st = wr_encoder_run(&model->encoder, batch, &pass, arena, budget, &states);
     if (st) return st;
     if (info->kind == WR_MODEL_CROSS)
         st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);

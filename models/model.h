@@ -23,29 +23,43 @@
 typedef enum wr_model_kind { WR_MODEL_EMBED, WR_MODEL_CROSS } wr_model_kind;
 typedef enum wr_pooling { WR_POOL_AUTO, WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX } wr_pooling;
 
+/* What a linear layer is multiplied in. Stored: bytes where the file has bytes, else fp32. */
+typedef enum wr_precision { WR_PRECISION_STORED, WR_PRECISION_INT8, WR_PRECISION_BF16, WR_PRECISION_FP32 } wr_precision;
+
+/* What is wanted for one linear layer of the encoder, named as in the file without ".weight". */
+typedef struct wr_linear_plan {
+    const char *name;
+    wr_precision precision;
+    const float *migrate; /* [in] int8: what its activations are multiplied by (and its weights divided by), or NULL */
+} wr_linear_plan;
+
 /* What the caller wants instead of what the files say. Zero everything for defaults. */
 typedef struct wr_model_options {
     wr_pooling pooling;
-    size_t max_doc_tokens;   /* 0 = sentence_bert_config.json, else the model's positions; specials included */
-    size_t max_query_tokens; /* 0 = as max_doc_tokens                                                          */
-    const char *precision;   /* NULL or "fp32" (others: WR_EUNSUPPORTED)                                       */
+    size_t max_doc_tokens;      /* 0 = sentence_bert_config.json, else the model's positions; specials included */
+    size_t max_query_tokens;    /* 0 = as max_doc_tokens                                                          */
+    const char *precision;      /* of the encoder's layers: NULL = as stored, "fp32", "int8" ("bf16")             */
+    const wr_linear_plan *plan; /* [nplan] single layers that want something else; borrowed during the call     */
+    size_t nplan;
 } wr_model_options;
 
 typedef struct wr_model wr_model;
 
 /* What a model is; constant, borrowed from it. */
 typedef struct wr_model_info {
-    const char *path;           /* absolute                                                            */
-    const char *name;           /* last component of path                                              */
-    const char *model_type;     /* "bert", "distilbert"                                                */
-    const char *architecture;   /* architectures[0] of config.json, "" when absent                     */
+    const char *path;         /* absolute                                                            */
+    const char *name;         /* last component of path                                              */
+    const char *model_type;   /* "bert", "distilbert"                                                */
+    const char *architecture; /* architectures[0] of config.json, "" when absent                     */
     wr_model_kind kind;
     size_t layers, dim, heads, ffn, vocab, positions;
-    size_t nlabels;             /* cross: outputs of the classifier; else 0                            */
-    wr_pooling pooling;         /* embed                                                               */
-    bool normalize;             /* embed: L2                                                           */
+    size_t nlabels;     /* cross: outputs of the classifier; else 0                            */
+    wr_pooling pooling; /* embed                                                               */
+    bool normalize;     /* embed: L2                                                           */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
+    size_t nlinear, nint8;      /* linear layers of the encoder, and how many multiply bytes           */
+    const char *precision;      /* "fp32", "int8", "mixed"                                             */
     char sha256[WR_SHA256_HEX]; /* over config.json, the tokenizer's file, weights and pooling config  */
 } wr_model_info;
 

@@ -5,17 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/kernels.h"
-
-/* A tensor's name: the longest of a BERT has some 70 bytes. */
-#define MAX_NAME 256
-
 /* Task models and wrappers put the encoder under a name of their own. */
 static const char *const prefixes[] = {"", "bert.", "distilbert.", "bert_model.", "model.", "0.auto_model."};
 
 bool wr_weights_has(const wr_weights *weights, const char *prefix, const char *name)
 {
-    char full[MAX_NAME];
+    char full[WR_MAX_TENSOR_NAME];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     return wr_tensors_find(weights->tensors, full) != NULL;
 }
@@ -23,7 +18,10 @@ bool wr_weights_has(const wr_weights *weights, const char *prefix, const char *n
 wr_status wr_weights_init(wr_weights *weights, const wr_tensors *tensors, const char *dir, wr_err *err)
 {
     static const char word[] = "embeddings.word_embeddings.weight";
-    *weights = (wr_weights){.tensors = tensors};
+    weights->tensors = tensors;
+    weights->portable = weights->precision == WR_PRECISION_INT8;
+    for (size_t i = 0; i < wr_tensors_count(tensors) && weights->precision == WR_PRECISION_STORED; i++)
+        if (wr_tensors_at(tensors, i)->dtype == WR_I8) weights->portable = true;
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         if (!wr_weights_has(weights, prefixes[i], word)) continue;
         weights->prefix = prefixes[i];
@@ -66,10 +64,10 @@ static const char *shape_text(const wr_tensor *t, char *out, size_t cap)
     return out;
 }
 
-static wr_status find(const wr_weights *weights, const char *prefix, const char *name, size_t rows, size_t cols,
-                      const wr_tensor **out, wr_err *err)
+wr_status wr_weights_find(const wr_weights *weights, const char *prefix, const char *name, size_t rows, size_t cols,
+                          const wr_tensor **out, wr_err *err)
 {
-    char full[MAX_NAME], shape[128];
+    char full[WR_MAX_TENSOR_NAME], shape[128];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     const wr_tensor *t = *out = wr_tensors_find(weights->tensors, full);
     if (!t) return wr_fail(err, WR_EFORMAT, "tensor %s is missing", full);
@@ -79,15 +77,44 @@ static wr_status find(const wr_weights *weights, const char *prefix, const char 
     return wr_fail(err, WR_EFORMAT, "tensor %s has shape %s, expected [%zu, %zu]", full, shape, rows, cols);
 }
 
+const wr_linear_plan *wr_weights_plan(const wr_weights *weights, const char *prefix, const char *name)
+{
+    char full[WR_MAX_TENSOR_NAME];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    for (size_t i = 0; i < weights->nplan; i++)
+        if (!strcmp(weights->plan[i].name, full)) return &weights->plan[i];
+    return NULL;
+}
+
+/* Bytes as the floats that they stand for. */
+static wr_status unscaled(wr_weights *weights, const char *prefix, const char *name, const wr_tensor *t, size_t rows,
+                          size_t cols, const float **out, wr_err *err)
+{
+    char scale_name[WR_MAX_TENSOR_NAME];
+    const float *scale;
+    if (rows == 0) return wr_fail(err, WR_EFORMAT, "tensor %s%s is I8, expected floats", prefix, name);
+    snprintf(scale_name, sizeof scale_name, "%s_scale", name);
+    wr_status st = wr_weights_get(weights, prefix, scale_name, 0, rows, &scale, err);
+    if (st) return st;
+    float *values = wr_weights_own(weights, rows * cols);
+    if (!values) return wr_fail(err, WR_ENOMEM, "tensor %s: out of memory", name);
+    *out = values;
+    if ((st = wr_tensor_to_f32(t, values, rows * cols, err))) return st;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++) values[r * cols + c] *= scale[r];
+    return WR_OK;
+}
+
 wr_status wr_weights_get(wr_weights *weights, const char *prefix, const char *name, size_t rows, size_t cols,
                          const float **out, wr_err *err)
 {
     const wr_tensor *t;
     size_t n = (rows ? rows : 1) * cols;
-    wr_status st = find(weights, prefix, name, rows, cols, &t, err);
+    wr_status st = wr_weights_find(weights, prefix, name, rows, cols, &t, err);
     if (st) return st;
     weights->parameters += n;
     *out = t->data;
+    if (t->dtype == WR_I8) return unscaled(weights, prefix, name, t, rows, cols, out, err);
     if (t->dtype == WR_F32 && (uintptr_t)t->data % _Alignof(float) == 0) return WR_OK;
     float *values = wr_weights_own(weights, n);
     *out = values;
@@ -96,67 +123,34 @@ wr_status wr_weights_get(wr_weights *weights, const char *prefix, const char *na
 
 /* ---- what layers are made of ---- */
 
-wr_status wr_linear_read(wr_linear *linear, wr_weights *weights, const char *prefix, const char *name, size_t out,
-                         size_t in, wr_err *err)
+wr_status wr_table_read(wr_table *table, wr_weights *weights, const char *prefix, const char *name, size_t rows,
+                        size_t cols, wr_err *err)
 {
-    char part[MAX_NAME];
-    linear->out = out;
-    linear->in = in;
-    snprintf(part, sizeof part, "%s.weight", name);
-    wr_status st = wr_weights_get(weights, prefix, part, out, in, &linear->w, err);
-    if (st) return st;
-    snprintf(part, sizeof part, "%s.bias", name);
-    return wr_weights_get(weights, prefix, part, 0, out, &linear->b, err);
-}
-
-/* One tensor into a matrix of several. */
-static wr_status fill(wr_weights *weights, const char *prefix, const char *name, const char *what, size_t rows,
-                      size_t cols, float *out, wr_err *err)
-{
-    char part[MAX_NAME];
+    char weight[WR_MAX_TENSOR_NAME], scale[WR_MAX_TENSOR_NAME];
     const wr_tensor *t;
-    size_t n = (rows ? rows : 1) * cols;
-    snprintf(part, sizeof part, "%s.%s", name, what);
-    wr_status st = find(weights, prefix, part, rows, cols, &t, err);
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(scale, sizeof scale, "%s.weight_scale", name);
+    *table = (wr_table){.cols = cols};
+    wr_status st = wr_weights_find(weights, prefix, weight, rows, cols, &t, err);
     if (st) return st;
-    weights->parameters += n;
-    return wr_tensor_to_f32(t, out, n, err);
+    if (t->dtype != WR_I8) return wr_weights_get(weights, prefix, weight, rows, cols, &table->f32, err);
+    table->s8 = t->data;
+    weights->parameters += rows * cols;
+    return wr_weights_get(weights, prefix, scale, 0, rows, &table->scale, err);
 }
 
-wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in)
+void wr_table_row(const wr_table *table, size_t row, float *out)
 {
-    const wr_kernels *k = wr_kernels_get();
-    *linear = (wr_linear){w, b, out, in, false};
-    if (!strcmp(k->isa, "ref")) return WR_OK; /* plain C would take a hundred times as long as BLAS */
-    float *packed = wr_weights_own(weights, wr_kernels_packed(k, out, in));
-    if (!packed) return WR_ENOMEM;
-    wr_kernels_pack(k, w, out, in, packed);
-    linear->w = packed;
-    linear->packed = true;
-    return WR_OK;
-}
-
-wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
-                               size_t n, size_t out, size_t in, wr_err *err)
-{
-    bool plain = !strcmp(wr_kernels_get()->isa, "ref"); /* then the weights stay as they are */
-    float *w = plain ? wr_weights_own(weights, n * out * in) : malloc(n * out * in * sizeof *w);
-    float *b = wr_weights_own(weights, n * out);
-    wr_status st = w && b ? WR_OK : wr_fail(err, WR_ENOMEM, "tensor %s: out of memory", name[0]);
-    for (size_t i = 0; i < n && !st; i++) {
-        st = fill(weights, prefix, name[i], "weight", out, in, w + i * out * in, err);
-        if (!st) st = fill(weights, prefix, name[i], "bias", 0, out, b + i * out, err);
-    }
-    if (!st && (st = wr_linear_init(linear, weights, w, b, n * out, in)))
-        wr_fail(err, st, "tensor %s: out of memory", name[0]);
-    if (!plain) free(w);
-    return st;
+    if (table->f32)
+        memcpy(out, table->f32 + row * table->cols, table->cols * sizeof *out);
+    else
+        for (size_t i = 0; i < table->cols; i++) out[i] = (float)table->s8[row * table->cols + i] * table->scale[row];
 }
 
 wr_status wr_norm_read(wr_norm *norm, wr_weights *weights, const char *prefix, const char *name, size_t dim,
                        wr_err *err)
 {
-    char gamma[MAX_NAME], beta[MAX_NAME];
+    char gamma[WR_MAX_TENSOR_NAME], beta[WR_MAX_TENSOR_NAME];
     snprintf(gamma, sizeof gamma, "%s.gamma", name);
     snprintf(beta, sizeof beta, "%s.beta", name);
     if (!wr_weights_has(weights, prefix, gamma)) {

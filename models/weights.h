@@ -10,7 +10,11 @@
 #include <stddef.h>
 
 #include "data/status.h"
+#include "models/model.h"
 #include "models/safetensors.h"
+
+/* A tensor's name: the longest of a BERT has some 70 bytes. */
+#define WR_MAX_TENSOR_NAME 256
 
 typedef struct wr_weights {
     const wr_tensors *tensors;
@@ -18,45 +22,51 @@ typedef struct wr_weights {
     size_t parameters;  /* elements handed out                                                     */
     float **owned;      /* [nowned] what was converted or packed                                   */
     size_t nowned;
+    wr_precision precision;     /* what the encoder's layers are wanted in                                  */
+    const wr_linear_plan *plan; /* [nplan] what is wanted for single ones; borrowed while reading           */
+    size_t nplan;
+    bool portable; /* some of it is bytes, and then the same bits are promised on every CPU: no BLAS */
 } wr_weights;
-
-/* y = x w' + b */
-typedef struct wr_linear {
-    const float *w; /* [out, in]; or as wr_kernels_pack() leaves it */
-    const float *b; /* [out]                                        */
-    size_t out, in;
-    bool packed;
-} wr_linear;
 
 typedef struct wr_norm {
     const float *gamma, *beta; /* [dim] */
 } wr_norm;
 
-/* Finds the prefix; WR_EFORMAT when there are no word embeddings under any that we know. tensors must outlive it. */
+/* Finds the prefix; weights is zeroed but for the precision that is wanted. WR_EFORMAT when there are no word
+ * embeddings under any that we know. tensors must outlive it. */
 wr_status wr_weights_init(wr_weights *weights, const wr_tensors *tensors, const char *dir, wr_err *err);
 void wr_weights_release(wr_weights *weights); /* a zeroed one is fine */
 
 /* Whether "prefix name" is there. */
 bool wr_weights_has(const wr_weights *weights, const char *prefix, const char *name);
 
-/* The values of "prefix name": [rows, cols], or [cols] when rows is 0. Borrowed until wr_weights_release(). */
+/* The tensor "prefix name" of shape [rows, cols], or [cols] when rows is 0; borrowed from the file. */
+wr_status wr_weights_find(const wr_weights *weights, const char *prefix, const char *name, size_t rows, size_t cols,
+                          const wr_tensor **out, wr_err *err);
+
+/* What the plan says of the linear layer "prefix name"; NULL when nothing. */
+const wr_linear_plan *wr_weights_plan(const wr_weights *weights, const char *prefix, const char *name);
+
+/* A matrix that is read row by row: floats, or bytes with a scale for each row ("X.weight" I8, "X.weight_scale"). */
+typedef struct wr_table {
+    const float *f32;   /* [rows, cols], or NULL */
+    const int8_t *s8;   /* [rows, cols], or NULL */
+    const float *scale; /* [rows] of s8         */
+    size_t cols;
+} wr_table;
+
+/* "prefix name.weight" and its scale. */
+wr_status wr_table_read(wr_table *table, wr_weights *weights, const char *prefix, const char *name, size_t rows,
+                        size_t cols, wr_err *err);
+void wr_table_row(const wr_table *table, size_t row, float *out); /* out[cols] */
+
+/* The values of "prefix name" as floats: [rows, cols], or [cols] when rows is 0. Borrowed until wr_weights_release().
+ */
 wr_status wr_weights_get(wr_weights *weights, const char *prefix, const char *name, size_t rows, size_t cols,
                          const float **out, wr_err *err);
 
 /* n floats that are released with the others; NULL when out of memory. */
 float *wr_weights_own(wr_weights *weights, size_t n);
-
-/* "prefix name.weight" [out, in] and "prefix name.bias" [out] as they are, for dot products. */
-wr_status wr_linear_read(wr_linear *linear, wr_weights *weights, const char *prefix, const char *name, size_t out,
-                         size_t in, wr_err *err);
-
-/* n of these that have the same input, one below the other, made ready for wr_linear_multiply(): [n * out, in]. */
-wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
-                               size_t n, size_t out, size_t in, wr_err *err);
-
-/* Makes w [out, in] and b [out] ready for wr_linear_multiply(): w is packed into memory of weights, or borrowed where
- * BLAS multiplies; b is borrowed. WR_ENOMEM. */
-wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in);
 
 /* "prefix name.weight" and ".bias" [dim]; very old files call them gamma and beta. */
 wr_status wr_norm_read(wr_norm *norm, wr_weights *weights, const char *prefix, const char *name, size_t dim,

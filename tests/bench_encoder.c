@@ -45,7 +45,7 @@ static wr_weights owner;
 static wr_linear linear(size_t out, size_t in)
 {
     wr_linear l;
-    if (wr_linear_init(&l, &owner, numbers(out * in), numbers(out), out, in)) abort();
+    if (wr_linear_init(&l, &owner, numbers(out * in), numbers(out), out, in, WR_PRECISION_FP32)) abort();
     return l;
 }
 
@@ -92,7 +92,8 @@ static double seconds_of(const wr_encoder *e, size_t nseq, size_t n, bool first_
         const float *states;
         uint64_t start = wr_clock_now(&wr_clock_system);
         wr_arena_reset(arena, arena->cap);
-        if (wr_encoder_run(e, &batch, first_only, arena, NULL, &states)) abort();
+        wr_pass pass = {.first_only = first_only};
+        if (wr_encoder_run(e, &batch, &pass, arena, NULL, &states)) abort();
         uint64_t ns = wr_clock_now(&wr_clock_system) - start;
         spent += ns;
         if (ns < best) best = ns;

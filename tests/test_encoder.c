@@ -3,6 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "models/encoder.h"
 #include "models/kernels.h"
@@ -29,12 +32,14 @@ static wr_norm random_norm(wr_test_random *random, size_t dim)
 }
 
 /* Weights of a size at which attention and GELU leave their linear parts; the plain ones are kept at *plain. */
-static wr_linear random_linear(wr_test_random *random, network *net, size_t out, size_t in, wr_linear *plain)
+static wr_linear random_linear(wr_test_random *random, network *net, size_t out, size_t in, wr_precision precision,
+                               wr_linear *plain)
 {
     wr_linear l;
-    *plain = (wr_linear){numbers(random, out * in, 1.5f / sqrtf((float)in), 0), numbers(random, out, 0.3f, 0), out, in,
-                         false};
-    cr_assert_eq(wr_linear_init(&l, &net->weights, plain->w, plain->b, out, in), WR_OK);
+    *plain = (wr_linear){.out = out, .in = in};
+    plain->w = numbers(random, out * in, 1.5f / sqrtf((float)in), 0);
+    plain->b = numbers(random, out, 0.3f, 0);
+    cr_assert_eq(wr_linear_init(&l, &net->weights, plain->w, plain->b, out, in, precision), WR_OK);
     return l;
 }
 
@@ -42,7 +47,7 @@ static wr_linear random_linear(wr_test_random *random, network *net, size_t out,
 static network made[8];
 static size_t nmade;
 
-static const network *random_network(size_t layers, size_t dim, size_t heads, size_t ffn, bool types)
+static network *make_network(size_t layers, size_t dim, size_t heads, size_t ffn, bool types, wr_precision precision)
 {
     enum { VOCAB = 50, POSITIONS = 300 };
     network *net = &made[nmade++];
@@ -51,7 +56,7 @@ static const network *random_network(size_t layers, size_t dim, size_t heads, si
     net->e = (wr_encoder){.layers = layers, .dim = dim, .heads = heads, .ffn = ffn, .vocab = VOCAB, .types = 2};
     net->e.positions = POSITIONS;
     net->e.eps = 1e-12f;
-    net->e.word = numbers(&random, VOCAB * dim, 1, 0);
+    net->e.word = (wr_table){.f32 = numbers(&random, VOCAB * dim, 1, 0), .cols = dim};
     net->e.position = numbers(&random, POSITIONS * dim, 0.3f, 0);
     net->e.type = types ? numbers(&random, 2 * dim, 0.3f, 0) : NULL;
     net->e.embedding_norm = random_norm(&random, dim);
@@ -60,15 +65,22 @@ static const network *random_network(size_t layers, size_t dim, size_t heads, si
     for (size_t i = 0; i < layers; i++) {
         wr_layer *l = &net->e.layer[i];
         wr_linear *plain = net->plain + 5 * i;
-        l->query = random_linear(&random, net, dim, dim, &plain[0]);
-        l->keys_values = random_linear(&random, net, 2 * dim, dim, &plain[1]);
-        l->attended = random_linear(&random, net, dim, dim, &plain[2]);
+        l->query = random_linear(&random, net, dim, dim, precision, &plain[0]);
+        l->keys_values = random_linear(&random, net, 2 * dim, dim, precision, &plain[1]);
+        l->attended = random_linear(&random, net, dim, dim, precision, &plain[2]);
         l->attended_norm = random_norm(&random, dim);
-        l->up = random_linear(&random, net, ffn, dim, &plain[3]);
-        l->down = random_linear(&random, net, dim, ffn, &plain[4]);
+        l->up = random_linear(&random, net, ffn, dim, precision, &plain[3]);
+        l->down = random_linear(&random, net, dim, ffn, precision, &plain[4]);
         l->output_norm = random_norm(&random, dim);
+        net->e.nint8 += wr_layer_nint8(l);
     }
+    net->e.integers = net->e.nint8 > 0;
     return net;
+}
+
+static network *random_network(size_t layers, size_t dim, size_t heads, size_t ffn, bool types)
+{
+    return make_network(layers, dim, heads, ffn, types, WR_PRECISION_FP32);
 }
 
 /* ---- the formulas, one sequence, double precision ---- */
@@ -120,7 +132,7 @@ static double *slow_run(const network *net, const uint32_t *id, const uint8_t *t
     double *ctx = calloc(n * dim, sizeof *ctx), *mid = calloc(n * e->ffn, sizeof *mid), *y = calloc(n * dim, sizeof *y);
     for (size_t t = 0; t < n; t++)
         for (size_t i = 0; i < dim; i++)
-            x[t * dim + i] = (double)e->word[id[t] * dim + i] + e->position[t * dim + i] +
+            x[t * dim + i] = (double)e->word.f32[id[t] * dim + i] + e->position[t * dim + i] +
                              (e->type ? e->type[(type ? type[t] : 0) * dim + i] : 0);
     slow_norm(&e->embedding_norm, x, n, dim);
     for (size_t l = 0; l < e->layers; l++) {
@@ -176,7 +188,8 @@ static const float *run(const network *net, const wr_batch *batch, bool first_on
 {
     const float *states;
     if (!arena->base) cr_assert_eq(wr_arena_init(arena, 1u << 30), WR_OK);
-    cr_assert_eq(wr_encoder_run(&net->e, batch, first_only, arena, NULL, &states), WR_OK);
+    wr_pass pass = {.first_only = first_only};
+    cr_assert_eq(wr_encoder_run(&net->e, batch, &pass, arena, NULL, &states), WR_OK);
     return states;
 }
 
@@ -219,7 +232,7 @@ Test(encoder, so_it_is_with_avx2)
 
 Test(encoder, relu_is_relu)
 {
-    network *net = (network *)(uintptr_t)random_network(1, 24, 3, 40, true);
+    network *net = random_network(1, 24, 3, 40, true);
     net->e.act = WR_ACT_RELU;
     check_formula(net, 2e-5);
 }
@@ -268,6 +281,97 @@ Test(encoder, a_batch_equals_singles_within_1e_6_with_blas)
     setenv("WEIR_ISA", "ref", 1);
     check_singles(random_network(1, 384, 12, 1536, true), random_sequences(6, 40, 5), false, 1e-6);
     check_singles(random_network(2, 128, 2, 512, true), random_sequences(6, 40, 7), true, 1e-6);
+}
+
+/* ---- bytes ---- */
+
+/* Root mean square of the difference from the formulas, whose states have size 1. */
+static double error_of(const network *net)
+{
+    wr_arena arena = {0};
+    sequences *s = random_sequences(6, 70, 3);
+    const float *got = run(net, &s->batch, false, &arena);
+    size_t dim = net->e.dim, count = s->cu[6] * dim;
+    double sum = 0;
+    for (size_t i = 0; i < s->batch.nseq; i++) {
+        size_t begin = s->cu[i], n = s->cu[i + 1] - begin;
+        double *want = slow_run(net, s->id + begin, s->type + begin, n);
+        for (size_t j = 0; j < n * dim; j++) sum += pow(got[begin * dim + j] - want[j], 2);
+        free(want);
+    }
+    wr_arena_release(&arena);
+    return sqrt(sum / (double)count);
+}
+
+Test(encoder, bytes_stay_near_the_formulas)
+{
+    /* two layers of random weights: each product rounds its inputs to a 254th of their largest */
+    cr_assert_lt(error_of(make_network(2, 24, 3, 40, true, WR_PRECISION_INT8)), 0.05);
+    cr_assert_lt(error_of(make_network(2, 30, 5, 50, false, WR_PRECISION_INT8)), 0.05);
+}
+
+Test(encoder, a_batch_of_bytes_equals_singles_bit_for_bit)
+{
+    check_singles(make_network(1, 384, 12, 1536, true, WR_PRECISION_INT8), random_sequences(20, 60, 5), false, 0);
+    check_singles(make_network(2, 128, 2, 512, true, WR_PRECISION_INT8), random_sequences(64, 50, 7), true, 0);
+    check_singles(make_network(2, 30, 5, 50, false, WR_PRECISION_INT8), random_sequences(30, 100, 8), false, 0);
+}
+
+/* The states as another process computes them, whose kernels are those of `isa`. */
+static float *states_on(const char *isa, size_t n, void (*compute)(float *out))
+{
+    float *out = mmap(NULL, n * sizeof *out, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(out, MAP_FAILED);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("WEIR_ISA", isa, 1);
+        compute(out);
+        _exit(0);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return out;
+}
+
+enum { BYTES_DIM = 96, BYTES_ROWS = 4096 };
+
+static void compute_bytes(float *out)
+{
+    wr_arena arena = {0};
+    network *net = make_network(2, BYTES_DIM, 3, 200, true, WR_PRECISION_INT8);
+    sequences *s = random_sequences(12, 90, 11);
+    memcpy(out, run(net, &s->batch, false, &arena), s->cu[12] * BYTES_DIM * sizeof *out);
+    wr_arena_release(&arena);
+}
+
+Test(encoder, bytes_give_the_same_bits_on_every_instruction_set)
+{
+    static const char *const isas[] = {"avx2", "avx512", "avx512_vnni"};
+    size_t n = (size_t)BYTES_ROWS * BYTES_DIM;
+    float *want = states_on("ref", n, compute_bytes);
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        float *got = states_on(isas[i], n, compute_bytes);
+        cr_assert_eq(memcmp(got, want, n * sizeof *got), 0, "%s", isas[i]);
+        munmap(got, n * sizeof *got);
+    }
+    munmap(want, n * sizeof *want);
+}
+
+Test(encoder, an_exit_is_the_state_of_an_encoder_with_fewer_layers)
+{
+    wr_arena a = {0}, b = {0};
+    network *net = random_network(3, 48, 4, 100, true);
+    sequences *s = random_sequences(5, 60, 9);
+    const float *early, *want;
+    wr_pass pass = {.exit = 2};
+    cr_assert_eq(wr_arena_init(&a, 1u << 30), WR_OK);
+    cr_assert_eq(wr_encoder_run(&net->e, &s->batch, &pass, &a, NULL, &early), WR_OK);
+    net->e.layers = 2;
+    want = run(net, &s->batch, false, &b);
+    cr_assert_eq(memcmp(early, want, s->cu[5] * 48 * sizeof *want), 0);
+    wr_arena_release(&a);
+    wr_arena_release(&b);
 }
 
 Test(encoder, first_only_gives_the_first_tokens_states)

@@ -1,0 +1,103 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "models/encoder.h"
+
+typedef struct layer_names {
+    const char *layers; /* what comes before a layer's number */
+    const char *query, *keys_values[2], *attended, *attended_norm, *up, *down, *output_norm;
+} layer_names;
+
+static const layer_names bert_names = {
+    .layers = "encoder.layer.",
+    .query = "attention.self.query",
+    .keys_values = {"attention.self.key", "attention.self.value"},
+    .attended = "attention.output.dense",
+    .attended_norm = "attention.output.LayerNorm",
+    .up = "intermediate.dense",
+    .down = "output.dense",
+    .output_norm = "output.LayerNorm",
+};
+
+static const layer_names distil_names = {
+    .layers = "transformer.layer.",
+    .query = "attention.q_lin",
+    .keys_values = {"attention.k_lin", "attention.v_lin"},
+    .attended = "attention.out_lin",
+    .attended_norm = "sa_layer_norm",
+    .up = "ffn.lin1",
+    .down = "ffn.lin2",
+    .output_norm = "output_layer_norm",
+};
+
+static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, wr_weights *weights, wr_err *err)
+{
+    char prefix[128];
+    wr_layer *l = &e->layer[i];
+    size_t dim = e->dim;
+    wr_precision p = weights->precision;
+    wr_status st;
+    snprintf(prefix, sizeof prefix, "%s%s%zu.", weights->prefix, names->layers, i);
+    if ((st = wr_linear_read_ready(&l->query, weights, prefix, &names->query, 1, dim, dim, p, err)) ||
+        (st = wr_linear_read_ready(&l->keys_values, weights, prefix, names->keys_values, 2, dim, dim, p, err)) ||
+        (st = wr_linear_read_ready(&l->attended, weights, prefix, &names->attended, 1, dim, dim, p, err)) ||
+        (st = wr_norm_read(&l->attended_norm, weights, prefix, names->attended_norm, dim, err)) ||
+        (st = wr_linear_read_ready(&l->up, weights, prefix, &names->up, 1, e->ffn, dim, p, err)) ||
+        (st = wr_linear_read_ready(&l->down, weights, prefix, &names->down, 1, dim, e->ffn, p, err)))
+        return st;
+    return wr_norm_read(&l->output_norm, weights, prefix, names->output_norm, dim, err);
+}
+
+static wr_status read_embeddings(wr_encoder *e, bool distil, wr_weights *weights, wr_err *err)
+{
+    const char *prefix = weights->prefix;
+    wr_status st;
+    if ((st = wr_table_read(&e->word, weights, prefix, "embeddings.word_embeddings", e->vocab, e->dim, err)) ||
+        (st = wr_weights_get(weights, prefix, "embeddings.position_embeddings.weight", e->positions, e->dim,
+                             &e->position, err)))
+        return st;
+    if (!distil && (st = wr_weights_get(weights, prefix, "embeddings.token_type_embeddings.weight", e->types, e->dim,
+                                        &e->type, err)))
+        return st;
+    return wr_norm_read(&e->embedding_norm, weights, prefix, "embeddings.LayerNorm", e->dim, err);
+}
+
+size_t wr_layer_nint8(const wr_layer *l)
+{
+    const wr_linear *all[] = {&l->query, &l->keys_values, &l->attended, &l->up, &l->down};
+    size_t n = 0;
+    for (size_t i = 0; i < WR_LAYER_LINEARS; i++) n += all[i]->form == WR_LINEAR_S8;
+    return n;
+}
+
+wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr_weights *weights, wr_err *err)
+{
+    *encoder = (wr_encoder){.layers = config->layers,
+                            .dim = config->dim,
+                            .heads = config->heads,
+                            .ffn = config->ffn,
+                            .vocab = config->vocab,
+                            .positions = config->positions,
+                            .types = config->types,
+                            .eps = config->eps,
+                            .act = config->act};
+    encoder->layer = calloc(config->layers, sizeof *encoder->layer);
+    if (!encoder->layer) return wr_fail(err, WR_ENOMEM, "out of memory");
+    wr_status st = read_embeddings(encoder, config->distil, weights, err);
+    const layer_names *names = config->distil ? &distil_names : &bert_names;
+    for (size_t i = 0; i < config->layers && !st; i++) st = read_layer(encoder, i, names, weights, err);
+    for (size_t i = 0; i < config->layers && !st; i++) encoder->nint8 += wr_layer_nint8(&encoder->layer[i]);
+    encoder->integers = encoder->nint8 > 0;
+    if (!st && encoder->integers && config->dim / config->heads > WR_ATTEND_WIDTH)
+        st = wr_fail(err, WR_EUNSUPPORTED, "heads of %zu numbers in int8, expected at most %d",
+                     config->dim / config->heads, WR_ATTEND_WIDTH);
+    if (encoder->integers && encoder->positions > WR_ATTEND_KEYS) encoder->positions = WR_ATTEND_KEYS;
+    if (st) wr_encoder_close(encoder);
+    return st;
+}
+
+void wr_encoder_close(wr_encoder *encoder)
+{
+    free(encoder->layer);
+    *encoder = (wr_encoder){0};
+}

@@ -1,0 +1,282 @@
+#include "models/linear.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+wr_status wr_linear_read(wr_linear *linear, wr_weights *weights, const char *prefix, const char *name, size_t out,
+                         size_t in, wr_err *err)
+{
+    char part[WR_MAX_TENSOR_NAME];
+    *linear = (wr_linear){.out = out, .in = in};
+    snprintf(part, sizeof part, "%s.weight", name);
+    wr_status st = wr_weights_get(weights, prefix, part, out, in, &linear->w, err);
+    if (st) return st;
+    snprintf(part, sizeof part, "%s.bias", name);
+    return wr_weights_get(weights, prefix, part, 0, out, &linear->b, err);
+}
+
+/* One of the matrices that are read side by side. */
+typedef struct part {
+    const wr_tensor *weight, *bias, *scale; /* scale of what is stored as bytes, else NULL */
+    const float *migrate;                   /* [in] or NULL                                */
+    wr_precision precision;
+} part;
+
+static wr_status find_part(part *p, wr_weights *weights, const char *prefix, const char *name, size_t out, size_t in,
+                           wr_precision precision, wr_err *err)
+{
+    char weight[WR_MAX_TENSOR_NAME], bias[WR_MAX_TENSOR_NAME], scale[WR_MAX_TENSOR_NAME], input[WR_MAX_TENSOR_NAME];
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(bias, sizeof bias, "%s.bias", name);
+    snprintf(scale, sizeof scale, "%s.weight_scale", name);
+    snprintf(input, sizeof input, "%s.input_scale", name);
+    *p = (part){.precision = precision};
+    wr_status st;
+    if ((st = wr_weights_find(weights, prefix, weight, out, in, &p->weight, err)) ||
+        (st = wr_weights_find(weights, prefix, bias, 0, out, &p->bias, err)))
+        return st;
+    if (p->weight->dtype == WR_I8) {
+        if ((st = wr_weights_find(weights, prefix, scale, 0, out, &p->scale, err))) return st;
+        if (wr_weights_has(weights, prefix, input) &&
+            (st = wr_weights_get(weights, prefix, input, 0, in, &p->migrate, err)))
+            return st;
+    }
+    const wr_linear_plan *plan = wr_weights_plan(weights, prefix, name);
+    if (plan) {
+        p->precision = plan->precision;
+        if (plan->migrate) p->migrate = plan->migrate;
+    }
+    if (p->precision == WR_PRECISION_STORED) p->precision = p->scale ? WR_PRECISION_INT8 : WR_PRECISION_FP32;
+    weights->parameters += out * in + out;
+    return WR_OK;
+}
+
+/* w [out, in] as floats; what is stored as bytes is taken back to what it stands for. */
+static wr_status floats_of(const part *p, size_t out, size_t in, float *w, wr_err *err)
+{
+    wr_status st = wr_tensor_to_f32(p->weight, w, out * in, err);
+    if (st || !p->scale) return st;
+    float *scale = malloc(out * sizeof *scale);
+    if (!scale) return wr_fail(err, WR_ENOMEM, "out of memory");
+    st = wr_tensor_to_f32(p->scale, scale, out, err);
+    for (size_t o = 0; o < out && !st; o++)
+        for (size_t i = 0; i < in; i++) w[o * in + i] *= p->migrate ? scale[o] * p->migrate[i] : scale[o];
+    free(scale);
+    return st;
+}
+
+/* Each row of w / migrate to bytes by its absmax. */
+static void round_rows(const float *w, const float *migrate, size_t out, size_t in, int8_t *q, float *scale)
+{
+    for (size_t o = 0; o < out; o++, w += in, q += in) {
+        float max = 0;
+        for (size_t i = 0; i < in; i++) {
+            float v = fabsf(migrate ? w[i] / migrate[i] : w[i]);
+            if (v > max) max = v;
+        }
+        scale[o] = max / 127;
+        for (size_t i = 0; i < in; i++) {
+            float v = (migrate ? w[i] / migrate[i] : w[i]) * (max > 0 ? 127 / max : 0);
+            q[i] = (int8_t)(fabsf(v) <= 127 ? lrintf(v) : v > 0 ? 127 : -127); /* what is no number counts as -127 */
+        }
+    }
+}
+
+static wr_status bytes_of(const part *p, size_t out, size_t in, int8_t *q, float *scale, wr_err *err)
+{
+    if (p->scale) {
+        memcpy(q, p->weight->data, out * in);
+        return wr_tensor_to_f32(p->scale, scale, out, err);
+    }
+    float *w = malloc(out * in * sizeof *w);
+    if (!w) return wr_fail(err, WR_ENOMEM, "out of memory");
+    wr_status st = wr_tensor_to_f32(p->weight, w, out * in, err);
+    if (!st) round_rows(w, p->migrate, out, in, q, scale);
+    free(w);
+    return st;
+}
+
+/* ---- making ready ---- */
+
+/* Plain C would take a hundred times as long as BLAS; but a model with bytes has the same bits everywhere. */
+static bool takes_blas(const wr_weights *weights)
+{
+    return !weights->portable && !strcmp(wr_kernels_get()->isa, "ref");
+}
+
+static wr_status pack_floats(wr_linear *l, wr_weights *weights, const float *w)
+{
+    const wr_kernels *k = wr_kernels_get();
+    float *packed = wr_weights_own(weights, wr_kernels_packed(k, l->out, l->in));
+    if (!packed) return WR_ENOMEM;
+    wr_kernels_pack(k, w, l->out, l->in, packed);
+    l->form = WR_LINEAR_F32;
+    l->w = packed;
+    return WR_OK;
+}
+
+static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
+                            const float *migrate)
+{
+    const wr_kernels *k = wr_kernels_get();
+    float *packed = wr_weights_own(weights, (k->packed_s8(l->out, l->in) + 3) / 4);
+    if (!packed) return WR_ENOMEM;
+    k->pack_s8(q, l->out, l->in, packed);
+    l->form = WR_LINEAR_S8;
+    l->s8 = (wr_s8_weights){.packed = packed, .scale = scale, .out = l->out, .in = l->in};
+    l->migrate = migrate;
+    return WR_OK;
+}
+
+wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in,
+                         wr_precision precision)
+{
+    *linear = (wr_linear){.form = WR_LINEAR_BLAS, .w = w, .b = b, .out = out, .in = in};
+    if (precision != WR_PRECISION_INT8) return takes_blas(weights) ? WR_OK : pack_floats(linear, weights, w);
+    int8_t *q = malloc(out * in);
+    float *scale = wr_weights_own(weights, out);
+    wr_status st = q && scale ? WR_OK : WR_ENOMEM;
+    if (!st) {
+        round_rows(w, NULL, out, in, q, scale);
+        st = pack_bytes(linear, weights, q, scale, NULL);
+    }
+    free(q);
+    return st;
+}
+
+static wr_status ready_floats(wr_linear *l, wr_weights *weights, const part *p, size_t n, size_t out, wr_err *err)
+{
+    bool blas = takes_blas(weights); /* then the weights stay as they are */
+    size_t count = n * out * l->in;
+    float *w = blas ? wr_weights_own(weights, count) : malloc(count * sizeof *w);
+    wr_status st = w ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n && !st; i++) st = floats_of(&p[i], out, l->in, w + i * out * l->in, err);
+    l->w = w;
+    if (!st && !blas && (st = pack_floats(l, weights, w))) wr_fail(err, st, "out of memory");
+    if (!blas) free(w);
+    return st;
+}
+
+static wr_status ready_bytes(wr_linear *l, wr_weights *weights, const part *p, size_t n, size_t out, wr_err *err)
+{
+    int8_t *q = malloc(n * out * l->in);
+    float *scale = wr_weights_own(weights, n * out);
+    wr_status st = q && scale ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n && !st; i++) st = bytes_of(&p[i], out, l->in, q + i * out * l->in, scale + i * out, err);
+    if (!st && (st = pack_bytes(l, weights, q, scale, p->migrate))) wr_fail(err, st, "out of memory");
+    free(q);
+    return st;
+}
+
+/* Bytes only where all ask for them with the same input scale. */
+static bool all_bytes(const part *p, size_t n, size_t in)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].precision != WR_PRECISION_INT8 || !p[i].migrate != !p->migrate) return false;
+        if (p->migrate && memcmp(p[i].migrate, p->migrate, in * sizeof *p->migrate)) return false;
+    }
+    return true;
+}
+
+enum { MAX_PARTS = 2 };
+
+wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
+                               size_t n, size_t out, size_t in, wr_precision precision, wr_err *err)
+{
+    part p[MAX_PARTS];
+    *linear = (wr_linear){.form = WR_LINEAR_BLAS, .out = n * out, .in = in};
+    float *b = wr_weights_own(weights, n * out);
+    wr_status st = b && n <= MAX_PARTS ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n && !st; i++) {
+        st = find_part(&p[i], weights, prefix, name[i], out, in, precision, err);
+        if (!st) st = wr_tensor_to_f32(p[i].bias, b + i * out, out, err);
+    }
+    linear->b = b;
+    if (!st)
+        st = all_bytes(p, n, in) ? ready_bytes(linear, weights, p, n, out, err)
+                                 : ready_floats(linear, weights, p, n, out, err);
+    if (st == WR_ENOMEM) wr_fail_prefix(err, "tensor %s", name[0]);
+    return st;
+}
+
+/* ---- multiplying ---- */
+
+size_t wr_padded_rows(size_t rows)
+{
+    return (rows + WR_ROW_STEP - 1) / WR_ROW_STEP * WR_ROW_STEP;
+}
+
+bool wr_s8_rows_init(wr_s8_rows *to, wr_arena *arena, size_t rows, size_t n)
+{
+    to->stride = wr_s8_stride(n);
+    to->q = wr_arena_alloc(arena, rows * to->stride);
+    to->scale = wr_arena_alloc(arena, rows * sizeof *to->scale);
+    to->sum = wr_arena_alloc(arena, rows * sizeof *to->sum);
+    return to->q && to->scale && to->sum;
+}
+
+size_t wr_s8_rows_bytes(size_t rows, size_t n)
+{
+    return rows * (wr_s8_stride(n) + 2 * sizeof(float)) + 3 * WR_ARENA_ALIGN;
+}
+
+void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, const wr_s8_rows *bytes)
+{
+    wr_s8_rows to = *bytes;
+    to.stride = wr_s8_stride(linear->in);
+    wr_kernels_get()->quantize_s8(x, rows, linear->in, linear->migrate, &to);
+}
+
+void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y)
+{
+    wr_s8_rows from = *bytes;
+    wr_s8_weights w = linear->s8;
+    from.stride = wr_s8_stride(linear->in);
+    w.bias = end == WR_LINEAR_SUM ? NULL : linear->b;
+    wr_kernels_get()->gemm_s8(&from, rows, &w, 0, linear->out,
+                              end == WR_LINEAR_GELU   ? WR_S8_GELU
+                              : end == WR_LINEAR_RELU ? WR_S8_RELU
+                                                      : WR_S8_PLAIN,
+                              y, linear->out);
+}
+
+static void multiply(const wr_linear *l, const float *x, size_t rows, float *y)
+{
+    if (l->form == WR_LINEAR_F32)
+        wr_kernels_get()->gemm_f32(x, l->in, rows, l->in, l->w, l->out, y, l->out);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(rows), (int)l->out, (int)l->in, 1, x,
+                    (int)l->in, l->w, (int)l->in, 0, y, (int)l->out);
+}
+
+void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end, const wr_s8_rows *bytes,
+                   float *y)
+{
+    const wr_kernels *k = wr_kernels_get();
+    if (linear->form == WR_LINEAR_S8) {
+        wr_linear_quantize(linear, x, rows, bytes);
+        wr_linear_run_bytes(linear, bytes, rows, end, y);
+        return;
+    }
+    multiply(linear, x, rows, y);
+    if (end == WR_LINEAR_BIAS) k->bias_f32(y, linear->b, rows, linear->out);
+    if (end == WR_LINEAR_GELU) k->bias_gelu_f32(y, linear->b, rows, linear->out);
+    if (end == WR_LINEAR_RELU) k->bias_relu_f32(y, linear->b, rows, linear->out);
+}
+
+static void hold_blas(void)
+{
+    openblas_set_num_threads(1);
+}
+
+void wr_linear_thread_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, hold_blas);
+}
