@@ -78,8 +78,13 @@ INLINE __m512 size_of(__m512 v)
 
 /* ---- quantising ---- */
 
+/* Masks cost as much as the rest of the work, so that only a row's end has them: i + 16 <= n is known elsewhere. */
 INLINE __m512 value(const float *x, const float *migrate, size_t i, size_t n)
 {
+    if (i + 16 <= n) {
+        __m512 v = _mm512_loadu_ps(x + i);
+        return migrate ? _mm512_mul_ps(v, _mm512_loadu_ps(migrate + i)) : v;
+    }
     __mmask16 mask = first(n > i ? n - i : 0);
     __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
     return migrate ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, migrate + i)) : v;
@@ -110,14 +115,17 @@ INLINE __m512i add_bytes(__m512i sum, __m512i q)
 INLINE void quantize_row(const float *x, size_t n, const float *migrate, const wr_s8_rows *to, size_t r)
 {
     __m512 max[4];
+    size_t whole = n / 64 * 64;
     UNROLL for (size_t j = 0; j < 4; j++) max[j] = _mm512_setzero_ps();
-    for (size_t i = 0; i < n; i += 64)
-        UNROLL for (size_t j = 0; j < 4; j++) max[j] = _mm512_max_ps(max[j], size_of(value(x, migrate, i + 16 * j, n)));
+    for (size_t i = 0; i < whole; i += 64)
+        UNROLL for (size_t j = 0; j < 4; j++) max[j] =
+            _mm512_max_ps(max[j], size_of(value(x, migrate, i + 16 * j, i + 64)));
+    for (size_t i = whole; i < n; i += 16) max[0] = _mm512_max_ps(max[0], size_of(value(x, migrate, i, n)));
     float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3])));
     __m512 scale = _mm512_set1_ps(most > 0 ? 127 / most : 0);
     __m512i sum = _mm512_setzero_si512();
     for (size_t i = 0; i < to->stride; i += 64) {
-        __m512i q = bytes(x, migrate, i, n, scale);
+        __m512i q = i < whole ? bytes(x, migrate, i, i + 64, scale) : bytes(x, migrate, i, n, scale);
         _mm512_storeu_si512(to->q + r * to->stride + i, q);
         sum = add_bytes(sum, q);
     }
@@ -195,7 +203,8 @@ INLINE void tile(const size_t rows, const char *x, size_t stride, const int8_t *
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(4)
+TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -332,7 +341,8 @@ TILE16(1)
 TILE16(2)
 TILE16(3)
 TILE16(4)
-TILE16(5) TILE16(6) TILE16(7) TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
+TILE16(5)
+TILE16(6) TILE16(7) TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
