@@ -17,13 +17,19 @@ static void init_avx2(wr_kernels *table)
 {
     wr_kernels_init_avx2(table);
     wr_kernels_init_avx2_s8(table);
-    if (has_avxvnni()) wr_kernels_init_avxvnni(table);
+    if (has_avxvnni()) wr_kernels_init_avx2_vnni(table);
 }
 
 static void init_avx512(wr_kernels *table)
 {
     wr_kernels_init_avx512(table);
     wr_kernels_init_avx512_s8(table);
+}
+
+static void init_avx512_vnni(wr_kernels *table)
+{
+    wr_kernels_init_avx512_vnni(table);
+    if (__builtin_cpu_supports("avx512bf16")) wr_kernels_init_avx512_bf16(table);
 }
 
 static const struct {
@@ -33,7 +39,7 @@ static const struct {
     {"ref", wr_kernels_init_ref},
     {"avx2", init_avx2},
     {"avx512", init_avx512},
-    {"avx512_vnni", wr_kernels_init_vnni},
+    {"avx512_vnni", init_avx512_vnni},
 };
 
 enum { NLEVELS = sizeof levels / sizeof *levels };
@@ -65,8 +71,8 @@ static bool variant(const char *isa, wr_kernels *table)
 {
     void (*init)(wr_kernels * table) = NULL;
     if (!strcmp(isa, "avx2_madd") && has(1)) init = wr_kernels_init_avx2_s8;
-    if (!strcmp(isa, "avx2_vnni") && has(1) && has_avxvnni()) init = wr_kernels_init_avxvnni;
-    if (!strcmp(isa, "avx2_vnni_evex") && has(3)) init = wr_kernels_init_avxvnni_evex;
+    if (!strcmp(isa, "avx2_vnni") && has(1) && has_avxvnni()) init = wr_kernels_init_avx2_vnni;
+    if (!strcmp(isa, "avx2_vnni_evex") && has(3)) init = wr_kernels_init_avx2_vnni_evex;
     if (!init) return false;
     fill(table, 1);
     init(table);

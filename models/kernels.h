@@ -80,6 +80,13 @@ typedef struct wr_kernels {
                      size_t y_stride);
     size_t gemm_cols; /* outputs in a panel: what the registers hold */
 
+    /* The same with both sides rounded to bf16 (8 bits of mantissa, to nearest even) and sums in fp32, w packed by
+     * wr_kernels_pack_bf16(). NULL where the CPU cannot: only AVX512-BF16 does it, in a way of its own (subnormals are
+     * zeros, a pair's sum is rounded to odd), so there is a twin for tests, but not the same bits. A row's bits do not
+     * depend on the batch. |got - want| <= 1e-6 * sum_i |x w| of the rounded numbers, 8e-3 of the unrounded. */
+    void (*gemm_bf16)(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                      float *y, size_t y_stride);
+
     /* ---- 8-bit integers: the same bits on every instruction set, since sums of integers are exact in any order, no
      * intermediate saturates, and every float operation is written down below with its order ---- */
 
@@ -138,6 +145,12 @@ static inline size_t wr_s8_stride(size_t n)
 size_t wr_kernels_packed(const wr_kernels *table, size_t out, size_t in);
 void wr_kernels_pack(const wr_kernels *table, const float *w, size_t out, size_t in, float *packed);
 
+/* 16-bit numbers that weights [out, in] take as bf16, and the packing: panels of WR_BF16_COLS outputs, each
+ * [(in + 1) / 2][WR_BF16_COLS][2]. */
+#define WR_BF16_COLS 32
+size_t wr_kernels_packed_bf16(size_t out, size_t in);
+void wr_kernels_pack_bf16(const float *w, size_t out, size_t in, uint16_t *packed);
+
 /* The table for this CPU; the same pointer for the life of the process. */
 const wr_kernels *wr_kernels_get(void);
 
@@ -148,13 +161,15 @@ int wr_kernels_for(const char *isa, wr_kernels *table);
 
 void wr_kernels_init_ref(wr_kernels *table);
 void wr_kernels_init_ref_s8(wr_kernels *table);
+void wr_kernels_init_ref_bf16(wr_kernels *table); /* in no table but a test's */
 void wr_kernels_init_avx2(wr_kernels *table);
 void wr_kernels_init_avx2_s8(wr_kernels *table);
-void wr_kernels_init_avxvnni(wr_kernels *table);
-void wr_kernels_init_avxvnni_evex(wr_kernels *table);
+void wr_kernels_init_avx2_vnni(wr_kernels *table);
+void wr_kernels_init_avx2_vnni_evex(wr_kernels *table);
 void wr_kernels_init_avx512(wr_kernels *table);
 void wr_kernels_init_avx512_s8(wr_kernels *table);
-void wr_kernels_init_vnni(wr_kernels *table);
+void wr_kernels_init_avx512_vnni(wr_kernels *table);
+void wr_kernels_init_avx512_bf16(wr_kernels *table);
 
 /* ---- constants that every instruction set shares ---- */
 

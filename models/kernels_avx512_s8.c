@@ -1,4 +1,4 @@
-#include "models/kernels_s8_512.h"
+#include "models/kernels_avx512_s8.h"
 
 void wr_kernels_init_avx512_s8(wr_kernels *table)
 {

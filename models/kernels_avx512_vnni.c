@@ -1,6 +1,6 @@
-#include "models/kernels_s8_512.h"
+#include "models/kernels_avx512_s8.h"
 
-void wr_kernels_init_vnni(wr_kernels *table)
+void wr_kernels_init_avx512_vnni(wr_kernels *table)
 {
     fill_s8(table);
 }

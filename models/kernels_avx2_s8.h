@@ -6,8 +6,8 @@
  * A tile of up to 6 rows and 2 vectors of 8 outputs is held in registers (12 sums, two weights, one broadcast input,
  * one product) while the inputs pass. The number of rows is a constant in each copy of the code, so that the loops over
  * it unroll and the sums stay in registers. */
-#ifndef WR_MODELS_KERNELS_S8_256_H
-#define WR_MODELS_KERNELS_S8_256_H
+#ifndef WR_MODELS_KERNELS_AVX2_S8_H
+#define WR_MODELS_KERNELS_AVX2_S8_H
 
 #include <assert.h>
 #include <immintrin.h>
@@ -239,7 +239,8 @@ INLINE void tile(const size_t rows, const char *x, size_t stride, const int8_t *
 
 TILE(1)
 TILE(2)
-TILE(3) TILE(4) TILE(5) TILE(6)
+TILE(3)
+TILE(4) TILE(5) TILE(6)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -371,7 +372,8 @@ INLINE void tile_s16(const size_t rows, const size_t vecs, const int16_t *a, siz
 
 TILE16(1)
 TILE16(2)
-TILE16(3) TILE16(4) TILE16(5) TILE16(6)
+TILE16(3)
+TILE16(4) TILE16(5) TILE16(6)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);

@@ -5,8 +5,8 @@
  * A tile of up to 12 rows and 2 vectors of 16 outputs is held in registers (24 sums, two weights, one broadcast input)
  * while all inputs pass. The number of rows is a constant in each copy of the code, so that the loops over it unroll
  * and the sums stay in registers. */
-#ifndef WR_MODELS_KERNELS_S8_512_H
-#define WR_MODELS_KERNELS_S8_512_H
+#ifndef WR_MODELS_KERNELS_AVX512_S8_H
+#define WR_MODELS_KERNELS_AVX512_S8_H
 
 #include <assert.h>
 #include <immintrin.h>
@@ -204,7 +204,8 @@ TILE(1)
 TILE(2)
 TILE(3)
 TILE(4)
-TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(5)
+TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -342,7 +343,8 @@ TILE16(2)
 TILE16(3)
 TILE16(4)
 TILE16(5)
-TILE16(6) TILE16(7) TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
+TILE16(6)
+TILE16(7) TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
