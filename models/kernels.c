@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/kernels_sparse.h"
+
 /* Compilers do not all know this one by name. Who has it and lets AVX2 be used has saved what it needs. */
 static bool has_avxvnni(void)
 {
@@ -13,10 +15,17 @@ static bool has_avxvnni(void)
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+static void init_ref(wr_kernels *table)
+{
+    wr_kernels_init_ref(table);
+    wr_kernels_init_sparse_ref(table);
+}
+
 static void init_avx2(wr_kernels *table)
 {
     wr_kernels_init_avx2(table);
     wr_kernels_init_avx2_s8(table);
+    wr_kernels_init_avx2_sparse(table);
     if (has_avxvnni()) wr_kernels_init_avx2_vnni(table);
 }
 
@@ -29,6 +38,7 @@ static void init_avx512(wr_kernels *table)
 static void init_avx512_vnni(wr_kernels *table)
 {
     wr_kernels_init_avx512_vnni(table);
+    wr_kernels_init_avx512_sparse(table);
     if (__builtin_cpu_supports("avx512bf16")) wr_kernels_init_avx512_bf16(table);
 }
 
@@ -36,7 +46,7 @@ static const struct {
     const char *isa;
     void (*init)(wr_kernels *table);
 } levels[] = {
-    {"ref", wr_kernels_init_ref},
+    {"ref", init_ref},
     {"avx2", init_avx2},
     {"avx512", init_avx512},
     {"avx512_vnni", init_avx512_vnni},

@@ -49,6 +49,8 @@ typedef struct wr_attention {
     void *scratch; /* wr_attend_scratch(nq, n, width) bytes, aligned to 64 */
 } wr_attention;
 
+struct wr_s8_sparse;
+
 typedef struct wr_kernels {
     const char *isa; /* "ref", "avx2", "avx512", "avx512_vnni" */
     /* sum_i a[i] * b[i], in the order above: bit-identical on every ISA. */
@@ -102,6 +104,11 @@ typedef struct wr_kernels {
     size_t s8_cols;
     size_t (*packed_s8)(size_t out, size_t in);                            /* bytes of a packed matrix */
     void (*pack_s8)(const int8_t *w, size_t out, size_t in, void *packed); /* w [out, in]              */
+
+    /* The same product, to the bit, with weights that are zero in blocks of 4 outputs: models/kernels_sparse.h. from is
+     * a multiple of 4; scratch has wr_s8_sparse_scratch(in) bytes, aligned to 64. */
+    void (*spmm_s8)(const wr_s8_rows *x, size_t rows, const struct wr_s8_sparse *w, size_t from, size_t to,
+                    wr_s8_act act, void *scratch, float *y, size_t y_stride);
 
     /* ctx[i] = sum_j P_ij v_j / sum_j P_ij, P = softmax(q k' / sqrt(width)), in 16-bit integers:
      *     every query is taken to +-WR_ATTEND_QK by its own absmax, all keys by theirs, all values to +-WR_ATTEND_V;
@@ -198,6 +205,9 @@ void wr_kernels_init_avx512_bf16(wr_kernels *table);
         3.979999366e-01f, -6.474224987e-02f, 8.852277521e-03f, -8.310727493e-04f, 4.977265058e-05f, -1.692828942e-06f, \
             2.467556433e-08f                                                                                           \
     }
+
+/* The twins' gelu for the 8-bit path. */
+float wr_gelu8(float x);
 
 /* 2^r = 1 + r * E(r), |r| <= 1/2, minimax (1.0e-4 relative); exponents below LOWEST give a probability of 0 anyway. */
 #define WR_EXP2_LOWEST (-30.0f)

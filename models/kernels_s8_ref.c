@@ -45,7 +45,7 @@ static void quantize_s8(const float *x, size_t rows, size_t n, const float *migr
     }
 }
 
-static float gelu(float x)
+float wr_gelu8(float x)
 {
     static const float g[] = WR_GELU8_G;
     float z = x > WR_GELU8_END ? WR_GELU8_END : x > -WR_GELU8_END ? x : -WR_GELU8_END, square = z * z, y = g[6];
@@ -64,7 +64,7 @@ static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, si
             for (size_t i = 0; i < w->in; i++) sum += q[i] * weight[i];
             float scale = x->scale[r] * w->scale[o];
             float v = w->bias ? fmaf(scale, (float)sum, w->bias[o]) : scale * (float)sum;
-            y[r * y_stride + o] = act == WR_S8_GELU ? gelu(v) : act == WR_S8_RELU && !(v > 0) ? 0 : v;
+            y[r * y_stride + o] = act == WR_S8_GELU ? wr_gelu8(v) : act == WR_S8_RELU && !(v > 0) ? 0 : v;
         }
 }
 
