@@ -52,6 +52,7 @@ typedef struct wr_encoder {
     wr_norm embedding_norm;
     wr_layer *layer; /* [layers] */
     size_t nint8;    /* linear layers that multiply bytes                                            */
+    size_t nbf16;    /* ... bf16                                                                    */
     bool integers;   /* attention in 16-bit integers, the same bits on every CPU: where nint8 > 0 */
 } wr_encoder;
 

@@ -62,12 +62,17 @@ static wr_status read_embeddings(wr_encoder *e, bool distil, wr_weights *weights
     return wr_norm_read(&e->embedding_norm, weights, prefix, "embeddings.LayerNorm", e->dim, err);
 }
 
-size_t wr_layer_nint8(const wr_layer *l)
+static size_t count(const wr_layer *l, wr_linear_form form)
 {
     const wr_linear *all[] = {&l->query, &l->keys_values, &l->attended, &l->up, &l->down};
     size_t n = 0;
-    for (size_t i = 0; i < WR_LAYER_LINEARS; i++) n += all[i]->form == WR_LINEAR_S8;
+    for (size_t i = 0; i < WR_LAYER_LINEARS; i++) n += all[i]->form == form;
     return n;
+}
+
+size_t wr_layer_nint8(const wr_layer *l)
+{
+    return count(l, WR_LINEAR_S8);
 }
 
 wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr_weights *weights, wr_err *err)
@@ -86,7 +91,10 @@ wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr
     wr_status st = read_embeddings(encoder, config->distil, weights, err);
     const layer_names *names = config->distil ? &distil_names : &bert_names;
     for (size_t i = 0; i < config->layers && !st; i++) st = read_layer(encoder, i, names, weights, err);
-    for (size_t i = 0; i < config->layers && !st; i++) encoder->nint8 += wr_layer_nint8(&encoder->layer[i]);
+    for (size_t i = 0; i < config->layers && !st; i++) {
+        encoder->nint8 += wr_layer_nint8(&encoder->layer[i]);
+        encoder->nbf16 += count(&encoder->layer[i], WR_LINEAR_BF16);
+    }
     encoder->integers = encoder->nint8 > 0;
     if (!st && encoder->integers && config->dim / config->heads > WR_ATTEND_WIDTH)
         st = wr_fail(err, WR_EUNSUPPORTED, "heads of %zu numbers in int8, expected at most %d",

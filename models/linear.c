@@ -121,6 +121,19 @@ static wr_status pack_floats(wr_linear *l, wr_weights *weights, const float *w)
     return WR_OK;
 }
 
+/* The same as bf16, in the memory of half as many floats. */
+static wr_status pack_halves(wr_linear *l, wr_weights *weights, const float *w)
+{
+    if (!wr_kernels_get()->gemm_bf16) return WR_EUNSUPPORTED;
+    uint16_t *packed = (uint16_t *)(void *)wr_weights_own(weights, (wr_kernels_packed_bf16(l->out, l->in) + 1) / 2);
+    if (!packed) return WR_ENOMEM;
+    wr_kernels_pack_bf16(w, l->out, l->in, packed);
+    l->form = WR_LINEAR_BF16;
+    l->w = NULL;
+    l->bf16 = packed;
+    return WR_OK;
+}
+
 static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
                             const float *migrate)
 {
@@ -138,6 +151,7 @@ wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w,
                          wr_precision precision)
 {
     *linear = (wr_linear){.form = WR_LINEAR_BLAS, .w = w, .b = b, .out = out, .in = in};
+    if (precision == WR_PRECISION_BF16) return pack_halves(linear, weights, w);
     if (precision != WR_PRECISION_INT8) return takes_blas(weights) ? WR_OK : pack_floats(linear, weights, w);
     int8_t *q = malloc(out * in);
     float *scale = wr_weights_own(weights, out);
@@ -150,15 +164,21 @@ wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w,
     return st;
 }
 
-static wr_status ready_floats(wr_linear *l, wr_weights *weights, const part *p, size_t n, size_t out, wr_err *err)
+static wr_status ready_floats(wr_linear *l, wr_weights *weights, const part *p, size_t n, size_t out, bool halves,
+                              wr_err *err)
 {
-    bool blas = takes_blas(weights); /* then the weights stay as they are */
+    bool blas = !halves && takes_blas(weights); /* then the weights stay as they are */
     size_t count = n * out * l->in;
     float *w = blas ? wr_weights_own(weights, count) : malloc(count * sizeof *w);
     wr_status st = w ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
     for (size_t i = 0; i < n && !st; i++) st = floats_of(&p[i], out, l->in, w + i * out * l->in, err);
     l->w = w;
-    if (!st && !blas && (st = pack_floats(l, weights, w))) wr_fail(err, st, "out of memory");
+    if (!st && !blas) {
+        st = halves ? pack_halves(l, weights, w) : pack_floats(l, weights, w);
+        if (st == WR_ENOMEM) wr_fail(err, st, "out of memory");
+        if (st == WR_EUNSUPPORTED)
+            wr_fail(err, st, "precision bf16: this CPU has no AVX512-BF16, or WEIR_ISA does not let it");
+    }
     if (!blas) free(w);
     return st;
 }
@@ -184,6 +204,14 @@ static bool all_bytes(const part *p, size_t n, size_t in)
     return true;
 }
 
+/* Stored, int8, bf16, fp32: the later, the higher. */
+static wr_precision highest(const part *p, size_t n)
+{
+    wr_precision most = p->precision;
+    for (size_t i = 1; i < n; i++) most = p[i].precision > most ? p[i].precision : most;
+    return most;
+}
+
 enum { MAX_PARTS = 2 };
 
 wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
@@ -200,7 +228,7 @@ wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const cha
     linear->b = b;
     if (!st)
         st = all_bytes(p, n, in) ? ready_bytes(linear, weights, p, n, out, err)
-                                 : ready_floats(linear, weights, p, n, out, err);
+                                 : ready_floats(linear, weights, p, n, out, highest(p, n) == WR_PRECISION_BF16, err);
     if (st == WR_ENOMEM) wr_fail_prefix(err, "tensor %s", name[0]);
     return st;
 }
@@ -250,6 +278,8 @@ static void multiply(const wr_linear *l, const float *x, size_t rows, float *y)
 {
     if (l->form == WR_LINEAR_F32)
         wr_kernels_get()->gemm_f32(x, l->in, rows, l->in, l->w, l->out, y, l->out);
+    else if (l->form == WR_LINEAR_BF16)
+        wr_kernels_get()->gemm_bf16(x, l->in, rows, l->in, l->bf16, l->out, y, l->out);
     else
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(rows), (int)l->out, (int)l->in, 1, x,
                     (int)l->in, l->w, (int)l->in, 0, y, (int)l->out);

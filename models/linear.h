@@ -2,6 +2,7 @@
  *
  *   BLAS  w [out, in] as it is, multiplied by OpenBLAS: the reference (WEIR_ISA=ref)
  *   F32   packed for the kernel in use
+ *   BF16  packed for AVX512-BF16, half as large; activations are rounded while they pass. Refused on other CPUs
  *   S8    signed bytes and a scale for every output, packed for the kernel in use; activations are taken to bytes row
  * by row while they pass (models/kernels.h). A layer may have an input scale (SmoothQuant, arXiv 2211.10438): its
  *         activations are multiplied by it first, which the weights undo.
@@ -19,12 +20,13 @@
 #include "models/model_config.h"
 #include "models/weights.h"
 
-typedef enum wr_linear_form { WR_LINEAR_BLAS, WR_LINEAR_F32, WR_LINEAR_S8 } wr_linear_form;
+typedef enum wr_linear_form { WR_LINEAR_BLAS, WR_LINEAR_F32, WR_LINEAR_BF16, WR_LINEAR_S8 } wr_linear_form;
 
 typedef struct wr_linear {
     wr_linear_form form;
-    const float *w; /* BLAS, F32                              */
-    const float *b; /* [out]                                  */
+    const float *w;       /* BLAS, F32                              */
+    const uint16_t *bf16; /* BF16                             */
+    const float *b;       /* [out]                                  */
     size_t out, in;
     wr_s8_weights s8;     /* S8; without the bias             */
     const float *migrate; /* [in] S8: the input scale or NULL */
@@ -35,12 +37,13 @@ wr_status wr_linear_read(wr_linear *linear, wr_weights *weights, const char *pre
                          size_t in, wr_err *err);
 
 /* n of these that have the same input, one below the other, made ready to multiply: [n * out, in]. All get the highest
- * precision that one of them asks for. precision is what they are wanted in where weights->plan does not name them. */
+ * precision that one of them asks for. precision is what they are wanted in where weights->plan does not name them.
+ * WR_EUNSUPPORTED when that is bf16 and the CPU cannot. */
 wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const char *prefix, const char *const *name,
                                size_t n, size_t out, size_t in, wr_precision precision, wr_err *err);
 
 /* Makes w [out, in] and b [out] ready: w is packed into memory of weights, or borrowed where BLAS multiplies; b is
- * borrowed. WR_ENOMEM. */
+ * borrowed. WR_ENOMEM, WR_EUNSUPPORTED. */
 wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in,
                          wr_precision precision);
 

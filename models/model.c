@@ -220,7 +220,11 @@ static void describe_weights(wr_model *model)
     info->parameters = model->weights.parameters;
     info->nlinear = WR_LAYER_LINEARS * info->layers;
     info->nint8 = model->encoder.nint8;
-    info->precision = !info->nint8 ? "fp32" : info->nint8 == info->nlinear ? "int8" : "mixed";
+    info->nbf16 = model->encoder.nbf16;
+    info->precision = info->nint8 == info->nlinear   ? "int8"
+                      : info->nbf16 == info->nlinear ? "bf16"
+                      : info->nint8 || info->nbf16   ? "mixed"
+                                                     : "fp32";
 }
 
 static wr_status open_folder(wr_model *model, const char *folder, const wr_model_options *options, wr_err *err)
@@ -244,7 +248,7 @@ static wr_status precision_of(const char *name, wr_precision *precision, wr_err 
     static const struct {
         const char *name;
         wr_precision precision;
-    } all[] = {{"fp32", WR_PRECISION_FP32}, {"int8", WR_PRECISION_INT8}};
+    } all[] = {{"fp32", WR_PRECISION_FP32}, {"bf16", WR_PRECISION_BF16}, {"int8", WR_PRECISION_INT8}};
     *precision = WR_PRECISION_STORED;
     if (!name) return WR_OK;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -252,7 +256,7 @@ static wr_status precision_of(const char *name, wr_precision *precision, wr_err 
             *precision = all[i].precision;
             return WR_OK;
         }
-    return wr_fail(err, WR_EUNSUPPORTED, "precision %s: expected fp32 or int8", name);
+    return wr_fail(err, WR_EUNSUPPORTED, "precision %s: expected fp32, bf16 or int8", name);
 }
 
 wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err)

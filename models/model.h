@@ -38,7 +38,7 @@ typedef struct wr_model_options {
     wr_pooling pooling;
     size_t max_doc_tokens;      /* 0 = sentence_bert_config.json, else the model's positions; specials included */
     size_t max_query_tokens;    /* 0 = as max_doc_tokens                                                          */
-    const char *precision;      /* of the encoder's layers: NULL = as stored, "fp32", "int8" ("bf16")             */
+    const char *precision;      /* of the encoder's layers: NULL = as stored, "fp32", "bf16", "int8"               */
     const wr_linear_plan *plan; /* [nplan] single layers that want something else; borrowed during the call     */
     size_t nplan;
 } wr_model_options;
@@ -58,8 +58,9 @@ typedef struct wr_model_info {
     bool normalize;     /* embed: L2                                                           */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
-    size_t nlinear, nint8;      /* linear layers of the encoder, and how many multiply bytes           */
-    const char *precision;      /* "fp32", "int8", "mixed"                                             */
+    size_t nlinear;             /* linear layers of the encoder                                        */
+    size_t nint8, nbf16;        /* how many of them multiply bytes, bf16                               */
+    const char *precision;      /* "fp32", "bf16", "int8", "mixed"                                     */
     char sha256[WR_SHA256_HEX]; /* over config.json, the tokenizer's file, weights and pooling config  */
 } wr_model_info;
 

@@ -283,7 +283,7 @@ Test(encoder, a_batch_equals_singles_within_1e_6_with_blas)
     check_singles(random_network(2, 128, 2, 512, true), random_sequences(6, 40, 7), true, 1e-6);
 }
 
-/* ---- bytes ---- */
+/* ---- bf16 ---- */
 
 /* Root mean square of the difference from the formulas, whose states have size 1. */
 static double error_of(const network *net)
@@ -302,6 +302,38 @@ static double error_of(const network *net)
     wr_arena_release(&arena);
     return sqrt(sum / (double)count);
 }
+
+static void only_with_bf16(void)
+{
+    if (!wr_kernels_get()->gemm_bf16) cr_skip_test("no AVX512-BF16 here");
+}
+
+Test(encoder, bf16_stays_near_the_formulas)
+{
+    only_with_bf16();
+    /* two layers of random weights: each product rounds both sides to a 256th of each number */
+    cr_assert_lt(error_of(make_network(2, 24, 3, 40, true, WR_PRECISION_BF16)), 0.02);
+    cr_assert_lt(error_of(make_network(2, 30, 5, 50, false, WR_PRECISION_BF16)), 0.02);
+}
+
+Test(encoder, a_batch_of_bf16_equals_singles_bit_for_bit)
+{
+    only_with_bf16();
+    check_singles(make_network(1, 384, 12, 1536, true, WR_PRECISION_BF16), random_sequences(20, 60, 5), false, 0);
+    check_singles(make_network(2, 128, 2, 512, true, WR_PRECISION_BF16), random_sequences(64, 50, 7), true, 0);
+    check_singles(make_network(2, 30, 5, 50, false, WR_PRECISION_BF16), random_sequences(30, 100, 8), false, 0);
+}
+
+Test(encoder, without_the_instruction_bf16_is_refused)
+{
+    setenv("WEIR_ISA", "avx2", 1);
+    wr_linear l;
+    wr_weights weights = {0};
+    float w[4] = {0};
+    cr_assert_eq(wr_linear_init(&l, &weights, w, w, 2, 2, WR_PRECISION_BF16), WR_EUNSUPPORTED);
+}
+
+/* ---- bytes ---- */
 
 Test(encoder, bytes_stay_near_the_formulas)
 {

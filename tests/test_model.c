@@ -8,6 +8,7 @@
 #include "data/json.h"
 #include "data/mapfile.h"
 #include "models/embed.h"
+#include "models/kernels.h"
 #include "models/model.h"
 #include "tests/testlib.h"
 
@@ -513,6 +514,28 @@ Test(model, a_precision_that_does_not_exist_is_refused_by_name)
     wr_model_options options = {.precision = "int4"};
     cr_assert_eq(wr_model_open(&model, GOLDEN "bert-mean", &options, &err), WR_EUNSUPPORTED);
     cr_assert(strstr(err.text, "int4"));
+}
+
+Test(model, bf16_without_the_instruction_is_refused_in_one_sentence)
+{
+    wr_model *model;
+    wr_err err = {0};
+    wr_model_options options = {.precision = "bf16"};
+    setenv("WEIR_ISA", "avx2", 1);
+    cr_assert_eq(wr_model_open(&model, GOLDEN "bert-mean", &options, &err), WR_EUNSUPPORTED);
+    cr_assert(strstr(err.text, "bf16") && strstr(err.text, "AVX512-BF16"), "%s", err.text);
+    cr_assert_null(model);
+}
+
+Test(model, bf16_names_itself)
+{
+    wr_model_options options = {.precision = "bf16"};
+    if (!wr_kernels_get()->gemm_bf16) cr_skip_test("no AVX512-BF16 here");
+    wr_model *model = open_model(GOLDEN "bert-mean", &options);
+    const wr_model_info *info = wr_model_info_get(model);
+    cr_assert_str_eq(info->precision, "bf16");
+    cr_assert_eq(info->nbf16, info->nlinear);
+    wr_model_close(model);
 }
 
 /* ---- the hash ---- */

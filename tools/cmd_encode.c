@@ -102,7 +102,7 @@ static int run(int argc, char **argv)
         {"as", "query|document", "which token limit applies (document)", WR_OPT_TEXT, &args.as},
         {"pooling", "cls|mean|max", "instead of what the model's files say", WR_OPT_TEXT, &args.pooling},
         {"max-tokens", "N[,Q]", "token limit of documents and queries", WR_OPT_TEXT, &args.max_tokens},
-        {"precision", "P", "arithmetic: fp32 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {0}};
     wr_err err;

@@ -102,7 +102,7 @@ static int run(int argc, char **argv)
         {"stride", "N", "refused, as --listwise", WR_OPT_SIZE, &args.stride},
         {"logits", "letters|top30", "refused, as --listwise", WR_OPT_TEXT, &args.logits},
         {"chat-template", "FILE", "refused, as --listwise", WR_OPT_TEXT, &args.template},
-        {"precision", "P", "arithmetic: fp32 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {0}};
     wr_err err;

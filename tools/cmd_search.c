@@ -120,7 +120,7 @@ static int run(int argc, char **argv)
         {"cross", "[NAME=]MODEL", "loads a cross-encoder; may repeat", WR_OPT_LIST, &args.cross},
         {"list", "[NAME=]MODEL", "refused: no decoder is supported yet", WR_OPT_LIST, &args.list},
         {"dense", "MODEL", "the query encoder (the one that the index names)", WR_OPT_TEXT, &args.dense},
-        {"precision", "P", "arithmetic: fp32 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {0}};
     wr_err err;
