@@ -1,9 +1,11 @@
-/* weir model: what a model is and can do. */
+/* weir model: what a model is and can do, and models made from others. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "data/json.h"
 #include "models/model.h"
+#include "models/prune.h"
 #include "tools/command.h"
 
 static const char *pooling_name(wr_pooling pooling)
@@ -22,8 +24,10 @@ static void print_text(const wr_model_info *info)
            info->heads, info->ffn);
     printf("vocabulary    %zu tokens, %zu positions\n", info->vocab, info->positions);
     printf("parameters    %zu\n", info->parameters);
-    if (cross) printf("labels        %zu\n", info->nlabels);
-    else printf("pooling       %s%s\n", pooling_name(info->pooling), info->normalize ? ", L2-normalised" : "");
+    if (cross)
+        printf("labels        %zu\n", info->nlabels);
+    else
+        printf("pooling       %s%s\n", pooling_name(info->pooling), info->normalize ? ", L2-normalised" : "");
     printf("token limit   %zu for documents, %zu for queries\n", info->max_doc_tokens, info->max_query_tokens);
     printf("sha256        %s\n", info->sha256);
 }
@@ -31,13 +35,13 @@ static void print_text(const wr_model_info *info)
 static int print_json(const wr_model_info *info)
 {
     bool cross = info->kind == WR_MODEL_CROSS;
-    json_t *reply = json_pack(
-        "{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "path", info->path, "name", info->name, "kind",
-        cross ? "cross" : "embed", "model_type", info->model_type, "architecture", info->architecture, "layers",
-        (json_int_t)info->layers, "dim", (json_int_t)info->dim, "heads", (json_int_t)info->heads, "ffn",
-        (json_int_t)info->ffn, "vocab", (json_int_t)info->vocab, "positions", (json_int_t)info->positions, "parameters",
-        (json_int_t)info->parameters, "max_doc_tokens", (json_int_t)info->max_doc_tokens, "max_query_tokens",
-        (json_int_t)info->max_query_tokens, "sha256", info->sha256);
+    json_t *reply = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "path", info->path,
+                              "name", info->name, "kind", cross ? "cross" : "embed", "model_type", info->model_type,
+                              "architecture", info->architecture, "layers", (json_int_t)info->layers, "dim",
+                              (json_int_t)info->dim, "heads", (json_int_t)info->heads, "ffn", (json_int_t)info->ffn,
+                              "vocab", (json_int_t)info->vocab, "positions", (json_int_t)info->positions, "parameters",
+                              (json_int_t)info->parameters, "max_doc_tokens", (json_int_t)info->max_doc_tokens,
+                              "max_query_tokens", (json_int_t)info->max_query_tokens, "sha256", info->sha256);
     if (reply && cross) json_object_set_new(reply, "labels", json_integer((json_int_t)info->nlabels));
     if (reply && !cross) json_object_set_new(reply, "pooling", json_string(pooling_name(info->pooling)));
     if (reply && !cross) json_object_set_new(reply, "normalize", json_boolean(info->normalize));
@@ -47,28 +51,89 @@ static int print_json(const wr_model_info *info)
     return failed;
 }
 
+/* What the command line says. */
+struct args {
+    const char *model, *out;
+    bool json;
+    double sparsity;
+};
+
+static wr_status info(const struct args *args, int *exit_status, wr_err *err)
+{
+    wr_model *model;
+    wr_model_options defaults = {0};
+    wr_status st = wr_model_open(&model, args->model, &defaults, err);
+    if (st) return st;
+    if (args->json)
+        *exit_status = print_json(wr_model_info_get(model));
+    else
+        print_text(wr_model_info_get(model));
+    wr_model_close(model);
+    return WR_OK;
+}
+
+static void print_pruned(const wr_pruned *pruned, void *arg)
+{
+    if (!*(const bool *)arg) {
+        printf("%-56s %5zu x %-5zu %6.2f %%\n", pruned->name, pruned->out, pruned->in, 100 * pruned->sparsity);
+        return;
+    }
+    json_t *line = json_pack("{s:s,s:I,s:I,s:f}", "tensor", pruned->name, "out", (json_int_t)pruned->out, "in",
+                             (json_int_t)pruned->in, "sparsity", pruned->sparsity);
+    json_dumpf(line, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(line);
+}
+
+/* Opens the model first: what cannot be opened is refused by the same sentence as everywhere, and a name is found. */
+static wr_status prune(const struct args *args, int *exit_status, wr_err *err)
+{
+    wr_model *model;
+    wr_model_options defaults = {0};
+    bool json = args->json;
+    (void)exit_status;
+    if (!args->out || !(args->sparsity >= 0 && args->sparsity <= 1))
+        return wr_fail(err, WR_EARG, "prune needs --out DIR2 and --sparsity S, 0 to 1");
+    wr_status st = wr_model_open(&model, args->model, &defaults, err);
+    if (st) return st;
+    char *path = strdup(wr_model_info_get(model)->path);
+    wr_model_close(model);
+    st = path ? wr_model_prune(path, args->out, args->sparsity, print_pruned, &json, err)
+              : wr_fail(err, WR_ENOMEM, "out of memory");
+    free(path);
+    return st;
+}
+
+static const struct {
+    const char *name;
+    wr_status (*run)(const struct args *args, int *exit_status, wr_err *err);
+} verbs[] = {{"info", info}, {"prune", prune}};
+
 static int run(int argc, char **argv)
 {
     const char *operand[2];
     size_t n = 0;
-    bool json = false;
-    const struct wr_option options[] = {{"json", NULL, "one JSON object", WR_OPT_FLAG, &json}, {0}};
+    struct args args = {.sparsity = -1};
+    const struct wr_option options[] = {
+        {"json", NULL, "JSON instead of text", WR_OPT_FLAG, &args.json},
+        {"out", "DIR2", "where prune writes; new or empty", WR_OPT_TEXT, &args.out},
+        {"sparsity", "S", "prune this share of 4 x 1 blocks", WR_OPT_DOUBLE, &args.sparsity},
+        {0}};
     wr_err err;
-    wr_model *model;
-    wr_model_options defaults = {0};
+    int exit_status = 0;
     wr_status st = wr_options_parse(&wr_cmd_model, options, argc, argv, operand, 2, &n);
     if (st) return wr_exit_status(st > 0 ? WR_OK : st);
-    if (n != 2 || strcmp(operand[0], "info")) {
-        wr_fail(&err, WR_EARG, "\"info MODEL\" was expected");
-        return wr_command_fail(&wr_cmd_model, WR_EARG, &err);
+    st = wr_fail(&err, WR_EARG, "\"info MODEL\" or \"prune MODEL\" was expected");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs && n == 2; i++) {
+        if (strcmp(operand[0], verbs[i].name)) continue;
+        args.model = operand[1];
+        st = verbs[i].run(&args, &exit_status, &err);
+        break;
     }
-    if ((st = wr_model_open(&model, operand[1], &defaults, &err))) return wr_command_fail(&wr_cmd_model, st, &err);
-    int failed = 0;
-    if (json) failed = print_json(wr_model_info_get(model));
-    else print_text(wr_model_info_get(model));
-    wr_model_close(model);
-    return failed;
+    return st ? wr_command_fail(&wr_cmd_model, st, &err) : exit_status;
 }
 
-const struct wr_command wr_cmd_model = {"model", "weir model info MODEL [--json]",
-                                        "says what a model is and can do", run};
+const struct wr_command wr_cmd_model = {"model",
+                                        "weir model info MODEL [--json]\n"
+                                        "       weir model prune MODEL --out DIR2 --sparsity S [--json]",
+                                        "says what a model is and can do, or makes another from it", run};
