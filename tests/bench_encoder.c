@@ -3,9 +3,10 @@
  *
  *     make bench
  *
- * For each shape: one query of 8 tokens, and 32 passages of 90 tokens as an embedder (all tokens' states) and as a
- * cross-encoder (first tokens only in the last layer). GFLOP/s counts matrix products of weights and of attention;
- * "of sgemm" compares with one plain cblas_sgemm of [384, dim] x [dim, ffn]. Each figure is the best of several runs.
+ * For each shape and precision: one query of 8 tokens, and 32 passages of 90 tokens as an embedder (all tokens' states)
+ * and as a cross-encoder (first tokens only in the last layer). GFLOP/s counts matrix products of weights and of
+ * attention; "of sgemm" compares with one plain cblas_sgemm of [384, dim] x [dim, ffn]. Each figure is the best of
+ * several runs.
  */
 #include <cblas.h>
 #include <stdio.h>
@@ -42,33 +43,35 @@ static const float *numbers(size_t n)
 
 static wr_weights owner;
 
-static wr_linear linear(size_t out, size_t in)
+static wr_linear linear(size_t out, size_t in, wr_precision precision)
 {
     wr_linear l;
-    if (wr_linear_init(&l, &owner, numbers(out * in), numbers(out), out, in, WR_PRECISION_FP32)) abort();
+    if (wr_linear_init(&l, &owner, numbers(out * in), numbers(out), out, in, precision)) abort();
     return l;
 }
 
-static wr_encoder random_encoder(const shape *s)
+static wr_encoder random_encoder(const shape *s, wr_precision p)
 {
     wr_encoder e = {.layers = s->layers, .dim = s->dim, .heads = s->heads, .ffn = s->ffn, .vocab = VOCAB};
     wr_norm norm = {numbers(s->dim), numbers(s->dim)};
     e.positions = POSITIONS;
     e.types = 2;
     e.eps = 1e-12f;
-    e.word = numbers(VOCAB * s->dim);
+    e.word = (wr_table){.f32 = numbers(VOCAB * s->dim), .cols = s->dim};
     e.position = numbers(POSITIONS * s->dim);
     e.type = numbers(2 * s->dim);
     e.embedding_norm = norm;
     e.layer = calloc(s->layers, sizeof *e.layer);
     for (size_t i = 0; i < s->layers; i++)
-        e.layer[i] = (wr_layer){.query = linear(s->dim, s->dim),
-                                .keys_values = linear(2 * s->dim, s->dim),
-                                .attended = linear(s->dim, s->dim),
+        e.layer[i] = (wr_layer){.query = linear(s->dim, s->dim, p),
+                                .keys_values = linear(2 * s->dim, s->dim, p),
+                                .attended = linear(s->dim, s->dim, p),
                                 .attended_norm = norm,
-                                .up = linear(s->ffn, s->dim),
-                                .down = linear(s->dim, s->ffn),
+                                .up = linear(s->ffn, s->dim, p),
+                                .down = linear(s->dim, s->ffn, p),
                                 .output_norm = norm};
+    for (size_t i = 0; i < s->layers; i++) e.nint8 += wr_layer_nint8(&e.layer[i]);
+    e.integers = e.nint8 > 0;
     return e;
 }
 
@@ -120,22 +123,28 @@ static double sgemm_rate(const shape *s)
     return best;
 }
 
+static void bench(const shape *s, const char *name, wr_precision precision, wr_arena *arena)
+{
+    wr_encoder e = random_encoder(s, precision);
+    double one = seconds_of(&e, 1, 8, false, arena), all = seconds_of(&e, 32, 90, false, arena);
+    double pairs = seconds_of(&e, 32, 90, true, arena), rate = flops(s, 32, 90, false) / all / 1e9;
+    double peak = sgemm_rate(s);
+    printf("%-12s %-5s %12.3f %14.1f %14.1f %12.1f %12.1f %9.0f%%\n", s->name, name, one * 1e3, 32 / all, 32 / pairs,
+           rate, peak, 100 * rate / peak);
+}
+
 int main(void)
 {
     wr_arena arena;
     wr_linear_thread_init();
     if (wr_arena_init(&arena, (size_t)1 << 30)) return 1;
     printf("kernels %s, BLAS %s, one core\n", wr_kernels_get()->isa, openblas_get_corename());
-    printf("%-12s %12s %14s %14s %12s %12s %10s\n", "shape", "8 tokens ms", "passages/s", "pairs/s", "GFLOP/s", "sgemm",
-           "of sgemm");
+    printf("%-12s %-5s %12s %14s %14s %12s %12s %10s\n", "shape", "", "8 tokens ms", "passages/s", "pairs/s", "GFLOP/s",
+           "sgemm", "of sgemm");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const shape *s = &shapes[i];
-        wr_encoder e = random_encoder(s);
-        double one = seconds_of(&e, 1, 8, false, &arena), all = seconds_of(&e, 32, 90, false, &arena);
-        double pairs = seconds_of(&e, 32, 90, true, &arena), rate = flops(s, 32, 90, false) / all / 1e9;
-        double peak = sgemm_rate(s);
-        printf("%-12s %12.3f %14.1f %14.1f %12.1f %12.1f %9.0f%%\n", s->name, one * 1e3, 32 / all, 32 / pairs, rate,
-               peak, 100 * rate / peak);
+        bench(&shapes[i], "fp32", WR_PRECISION_FP32, &arena);
+        if (wr_kernels_get()->gemm_bf16) bench(&shapes[i], "bf16", WR_PRECISION_BF16, &arena);
+        bench(&shapes[i], "int8", WR_PRECISION_INT8, &arena);
     }
     wr_arena_release(&arena);
     return 0;
