@@ -115,6 +115,9 @@ static wr_status open_stores(wr_index *x, const char *dir, wr_err *err)
     if (!st) st = wr_sparse_open(&x->bm25, path, err);
     if (st) return st;
     wr_sparse_stats_get(x->bm25, &stats);
+    if (stats.kind != WR_SPARSE_BM25)
+        return wr_fail(err, WR_EFORMAT, "%s: postings of kind %d, expected BM25's, %d", path, (int)stats.kind,
+                       WR_SPARSE_BM25);
     if ((st = counts_agree(path, stats.ndocs, info->passages, "passages", err))) return st;
     return open_dense(x, dir, err);
 }

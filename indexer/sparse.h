@@ -1,8 +1,9 @@
-/* Impact postings in one memory-mapped file: BM25 today, learned sparse weights by the same format.
+/* Impact postings in one memory-mapped file: BM25 and learned sparse weights by the same format.
  *
  * Score of a document for a query with terms t and weights w_t: sum_t w_t * impact(t, d). For BM25 the impact is
  *     tf / (tf + k1 * (1 - b + b * len / avglen))      (Lucene's form, without the constant factor k1 + 1)
- * and the weight is the query's count of t times idf(t) = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)).
+ * and the weight is the query's count of t times idf(t) = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)). For learned vectors
+ * the impact is the weight that the model gave, and w_t what the query side says (an IDF table, or a model's).
  * Robertson & Zaragoza 2009; impacts computed at build time as in Anh & Moffat's impact-ordered indexes.
  *
  * THE FILE: checked file "WRSPARSE" (data/mapfile.h), version 1, little-endian; offsets count from the payload's start.
@@ -13,13 +14,13 @@
  * "BM25".
  *
  *   header, 128 bytes
- *       0  u32  kind: 1 = BM25 (2, weights as given, is reserved)
+ *       0  u32  kind: 1 = BM25, 2 = weights as given
  *       4  u32  bits of an impact: 16 (8 is reserved)
  *       8  u32  docids of a block: 64            12  u32  blocks of a group: 128
  *      16  u64  ndocs <= 2^32 - 1                24  u64  nterms <= 2^32 - 1
  *      32  u64  npostings                        40  u64  terms of all documents, repeats included (avglen * ndocs)
- *      48  f64  k1                               56  f64  b
- *      64  f32  scale                            68  u32  0
+ *      48  f64  k1, 0 in kind 2                  56  f64  b, 0 in kind 2
+ *      64  f32  scale, normal and > 0            68  u32  0
  *      72  u64  offset of the postings section   80  u64  its bytes
  *      88  u64  offset of the term table         96  u64  its bytes (24 * nterms)
  *     104  u64  offset of the term names        112  u64  its bytes
@@ -36,8 +37,9 @@
  *
  *   A stored impact is u16 q = round(impact / scale), at least 1; read as (float)q * scale. BM25's impacts lie in
  *   (0,1) whatever the documents, so its scale is 1/65535. (With 8 bits nDCG@10 of BM25 alone is as good, but
- *   documents change places, and with them the reciprocal ranks of a fusion: LISA lost .007.) A bound is u8: the
- *   largest q of those that it speaks of, divided by 257 and rounded up.
+ *   documents change places, and with them the reciprocal ranks of a fusion: LISA lost .007.) Weights as given have one
+ *   scale too, the file's largest divided by 65535: scales by term gained nothing (BENCHMARKS.md, "Learned sparse"). A
+ *   bound is u8: the largest q of those that it speaks of, divided by 257 and rounded up.
  *
  *   postings of a term, by shape; zeros to a multiple of 4 at the end. G = groups = ceil(ndocs / 8192). A slice is
  *   what a term has in one group: the postings start[g] <= i < start[g + 1].
@@ -87,10 +89,19 @@ wr_status wr_sparse_writer_open(wr_sparse_writer **writer, const char *tmp_dir, 
 wr_status wr_sparse_writer_add(wr_sparse_writer *writer, const char *const *term, const uint32_t *term_len, size_t n,
                                wr_err *err);
 
+/* The next document of a collection of learned vectors: its distinct terms in any order, weight[n] > 0 and finite. A
+ * weight of 0 is passed over. WR_EARG for any other weight, a term of a length that is not allowed or that comes twice,
+ * and when the writer was given documents without weights before. After a failure only abort is left. */
+wr_status wr_sparse_writer_add_weights(wr_sparse_writer *writer, const char *const *term, const uint32_t *term_len,
+                                       const float *weight, size_t n, wr_err *err);
+
 /* Merges the runs and writes path, durable; the bytes depend on the documents and params alone. Frees the writer, in
- * any case. WR_EARG when k1 or b is out of range (k1 finite and >= 0, 0 <= b <= 1). */
+ * any case. WR_EARG when k1 or b is out of range (k1 finite and >= 0, 0 <= b <= 1), or the documents had weights. */
 wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *path, const wr_bm25_params *params,
                                        wr_err *err);
+
+/* The same for documents that had weights: kind 2. WR_EARG when they had none. */
+wr_status wr_sparse_writer_commit_weights(wr_sparse_writer *writer, const char *path, wr_err *err);
 void wr_sparse_writer_abort(wr_sparse_writer *writer); /* removes its run files; NULL is fine */
 
 /* ---- reading: constant and shared ---- */
@@ -100,9 +111,13 @@ typedef struct wr_sparse wr_sparse;
 wr_status wr_sparse_open(wr_sparse **sparse, const char *path, wr_err *err);
 void wr_sparse_close(wr_sparse *sparse);
 
+typedef enum wr_sparse_kind { WR_SPARSE_BM25 = 1, WR_SPARSE_WEIGHTS = 2 } wr_sparse_kind;
+
 typedef struct wr_sparse_stats {
+    wr_sparse_kind kind;
     uint64_t ndocs, nterms, npostings, total_length;
     double avg_length;
+    float scale; /* an impact is a whole multiple of it, 65535 of them at most */
     uint64_t bytes_terms, bytes_postings, bytes_blocks;
 } wr_sparse_stats;
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats);

@@ -1,6 +1,7 @@
 /* The merged postings become the file of sparse.h: one term after the other, its arrays in memory until the term ends
  * (a slice at a time where most blocks have it), then the term table and the names from temporary files. */
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,9 +105,18 @@ static wr_status end_term(struct commit *out, wr_err *err)
     return fwrite(&out->entry, sizeof out->entry, 1, out->table) == 1 ? WR_OK : io_fail(err);
 }
 
+/* What a run has for a posting: a count in BM25, otherwise the bits of a weight. */
+static double impact_of(const struct commit *out, uint32_t docid, uint32_t tf)
+{
+    float weight;
+    if (out->header.kind == WR_SPARSE_BM25) return tf / (tf + out->norm + out->norm_per_term * out->length[docid]);
+    memcpy(&weight, &tf, sizeof weight);
+    return (double)weight;
+}
+
 static uint16_t quantise(const struct commit *out, uint32_t docid, uint32_t tf)
 {
-    double impact = tf / (tf + out->norm + out->norm_per_term * out->length[docid]);
+    double impact = impact_of(out, docid, tf);
     double q = floor(impact / (double)out->header.scale + 0.5);
     return (uint16_t)(q < 1 ? 1 : q > IMPACT_MAX ? IMPACT_MAX : q);
 }
@@ -153,16 +163,29 @@ static wr_status copy_section(struct commit *out, FILE *from, uint64_t *offset, 
     return ferror(from) ? io_fail(err) : WR_OK;
 }
 
-static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer, const char *path,
-                             const wr_bm25_params *params, wr_err *err)
+static void set_norm(struct commit *out, const wr_sparse_writer *writer, const wr_bm25_params *params)
 {
-    wr_status st;
     double avg = writer->ndocs ? (double)writer->total_length / writer->ndocs : 0;
     out->length = writer->length;
     out->norm = params->k1 * (1 - params->b);
     out->norm_per_term = avg > 0 ? params->k1 * params->b / avg : 0;
+}
+
+/* Of weights: such that the largest is IMPACT_MAX. */
+static float scale_of(const wr_sparse_writer *writer)
+{
+    if (writer->kind == WR_SPARSE_BM25 || writer->most == 0) return IMPACT_SCALE;
+    float scale = writer->most / IMPACT_MAX;
+    return scale < FLT_MIN ? FLT_MIN : scale;
+}
+
+static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer, const char *path,
+                             const wr_bm25_params *params, wr_err *err)
+{
+    wr_status st;
+    set_norm(out, writer, params);
     out->ngroups = wr_sparse_groups(writer->ndocs);
-    out->header = (wr_sparse_header){.kind = KIND_BM25,
+    out->header = (wr_sparse_header){.kind = writer->kind,
                                      .impact_bits = IMPACT_BITS,
                                      .block_docs = BLOCK_DOCS,
                                      .group_blocks = GROUP_BLOCKS,
@@ -170,7 +193,7 @@ static wr_status commit_open(struct commit *out, const wr_sparse_writer *writer,
                                      .total_length = writer->total_length,
                                      .k1 = params->k1,
                                      .b = params->b,
-                                     .scale = IMPACT_SCALE,
+                                     .scale = scale_of(writer),
                                      .postings = wr_sparse_round_up(SPARSE_HEADER, SPARSE_ALIGN)};
     size_t n = (size_t)out->ngroups + 1; /* a list has 2.5 postings a group at most */
     out->start = malloc(n * sizeof *out->start);
@@ -217,18 +240,35 @@ static void commit_release(struct commit *out)
     free(out->impact);
 }
 
-wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *path, const wr_bm25_params *params,
-                                       wr_err *err)
+/* Of documents that were added as the kind wants them; none at all are of any kind. */
+static wr_status commit(wr_sparse_writer *writer, wr_sparse_kind kind, const char *path, const wr_bm25_params *params,
+                        wr_err *err)
 {
     struct commit out = {0};
     wr_status st;
-    if (!(params->k1 >= 0 && isfinite(params->k1) && params->b >= 0 && params->b <= 1))
-        st = wr_fail(err, WR_EARG, "BM25: k1 %g and b %g, expected k1 >= 0 and 0 <= b <= 1", params->k1, params->b);
+    if (writer->kind && writer->kind != kind)
+        st = wr_fail(err, WR_EARG, "%s: the documents were added %s weights", path,
+                     kind == WR_SPARSE_BM25 ? "with" : "without");
     else
         st = wr_sparse_writer_finish(writer, err);
+    writer->kind = kind;
     if (!st) st = commit_open(&out, writer, path, params, err);
     if (!st) st = commit_write(&out, writer, err);
     commit_release(&out);
     wr_sparse_writer_abort(writer);
     return st;
+}
+
+wr_status wr_sparse_writer_commit_bm25(wr_sparse_writer *writer, const char *path, const wr_bm25_params *params,
+                                       wr_err *err)
+{
+    if (params->k1 >= 0 && isfinite(params->k1) && params->b >= 0 && params->b <= 1)
+        return commit(writer, WR_SPARSE_BM25, path, params, err);
+    wr_sparse_writer_abort(writer);
+    return wr_fail(err, WR_EARG, "BM25: k1 %g and b %g, expected k1 >= 0 and 0 <= b <= 1", params->k1, params->b);
+}
+
+wr_status wr_sparse_writer_commit_weights(wr_sparse_writer *writer, const char *path, wr_err *err)
+{
+    return commit(writer, WR_SPARSE_WEIGHTS, path, &(wr_bm25_params){0}, err);
 }

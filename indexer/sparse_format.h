@@ -22,7 +22,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file is little-en
 #define GROUP_BLOCKS 128u
 #define GROUP_DOCS (BLOCK_DOCS * GROUP_BLOCKS)
 
-enum { KIND_BM25 = 1 };
 enum shape { SHAPE_LIST, SHAPE_GROUPS, SHAPE_BLOCKS, SHAPES };
 
 /* Stored impacts, and their bounds: a bound of b stands for impacts up to b * BOUND_STEP. */

@@ -23,9 +23,11 @@ static wr_status check_header(const wr_sparse *sparse, wr_err *err)
 {
     const wr_sparse_header *h = &sparse->header;
     const char *path = sparse->path;
-    if (h->kind != KIND_BM25 || h->impact_bits != IMPACT_BITS)
-        return wr_fail(err, WR_EUNSUPPORTED, "%s: postings of kind %u with %u bits, expected kind %d with %d bits",
-                       path, h->kind, h->impact_bits, KIND_BM25, IMPACT_BITS);
+    bool bm25 = h->kind == WR_SPARSE_BM25;
+    if ((!bm25 && h->kind != WR_SPARSE_WEIGHTS) || h->impact_bits != IMPACT_BITS)
+        return wr_fail(err, WR_EUNSUPPORTED,
+                       "%s: postings of kind %u with %u bits, expected kind %d or %d with %d bits", path, h->kind,
+                       h->impact_bits, WR_SPARSE_BM25, WR_SPARSE_WEIGHTS, IMPACT_BITS);
     if (h->block_docs != BLOCK_DOCS || h->group_blocks != GROUP_BLOCKS)
         return wr_fail(err, WR_EUNSUPPORTED, "%s: groups of %u blocks of %u documents, expected %u of %u", path,
                        h->group_blocks, h->block_docs, GROUP_BLOCKS, BLOCK_DOCS);
@@ -33,7 +35,10 @@ static wr_status check_header(const wr_sparse *sparse, wr_err *err)
         return wr_fail(err, WR_EFORMAT,
                        "%s: %llu documents, %llu terms, term table of %llu bytes: the counts do not agree", path,
                        (unsigned long long)h->ndocs, (unsigned long long)h->nterms, (unsigned long long)h->table_bytes);
-    if (h->scale != IMPACT_SCALE || !(h->k1 >= 0) || !isfinite(h->k1) || !(h->b >= 0 && h->b <= 1))
+    if (!bm25 && (!isnormal(h->scale) || h->scale < 0 || h->k1 != 0 || h->b != 0))
+        return wr_fail(err, WR_EFORMAT, "%s: scale %g, k1 %g, b %g: expected a scale above 0, and 0 and 0", path,
+                       (double)h->scale, h->k1, h->b);
+    if (bm25 && (h->scale != IMPACT_SCALE || !(h->k1 >= 0) || !isfinite(h->k1) || !(h->b >= 0 && h->b <= 1)))
         return wr_fail(err, WR_EFORMAT, "%s: scale %g, k1 %g, b %g: expected a scale of %g, k1 >= 0 and 0 <= b <= 1",
                        path, (double)h->scale, h->k1, h->b, (double)IMPACT_SCALE);
     return WR_OK;
@@ -203,7 +208,9 @@ float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)
 {
     const wr_sparse_header *h = &sparse->header;
-    *stats = (wr_sparse_stats){.ndocs = h->ndocs,
+    *stats = (wr_sparse_stats){.kind = (wr_sparse_kind)h->kind,
+                               .scale = h->scale,
+                               .ndocs = h->ndocs,
                                .nterms = h->nterms,
                                .npostings = h->npostings,
                                .total_length = h->total_length,

@@ -249,33 +249,78 @@ static wr_status add_length(wr_sparse_writer *writer, size_t n, wr_err *err)
     return WR_OK;
 }
 
-/* Counts one occurrence of a term in the current document. */
-static bool count(wr_sparse_writer *writer, const char *text, uint32_t len)
+/* The term, its open posting that of the current document, where tf is 0 when it is a new one. NULL without memory. */
+static struct term *term_enter(wr_sparse_writer *writer, const char *text, uint32_t len)
 {
     struct term *term = term_find(writer, text, len);
-    if (!term) return false;
+    if (!term) return NULL;
     if (term->tf && term->docid != writer->ndocs) {
-        if (!term_close(writer, term)) return false;
+        if (!term_close(writer, term)) return NULL;
         term->tf = 0;
     }
     term->docid = writer->ndocs;
-    term->tf++;
-    return true;
+    return term;
+}
+
+/* One kind of documents in a writer; what a document has is counted. */
+static wr_status document_begin(wr_sparse_writer *writer, wr_sparse_kind kind, size_t n, wr_err *err)
+{
+    if (writer->kind && writer->kind != kind)
+        return wr_fail(err, WR_EARG, "postings: document %u: with and without weights in one index", writer->ndocs);
+    writer->kind = kind;
+    return add_length(writer, n, err);
+}
+
+static wr_status document_end(wr_sparse_writer *writer, wr_err *err)
+{
+    writer->ndocs++;
+    if (writer->arena.used + writer->places * sizeof *writer->table < writer->budget) return WR_OK;
+    return flush(writer, err);
+}
+
+/* The term of a length that is allowed. */
+static wr_status term_checked(wr_sparse_writer *writer, const char *text, uint32_t len, struct term **term, wr_err *err)
+{
+    if (len == 0 || len > WR_MAX_TERM_BYTES)
+        return wr_fail(err, WR_EARG, "postings: document %u: a term of %u bytes, expected 1 to %d", writer->ndocs, len,
+                       WR_MAX_TERM_BYTES);
+    *term = term_enter(writer, text, len);
+    return *term ? WR_OK : wr_fail(err, WR_ENOMEM, "postings: document %u: out of memory", writer->ndocs);
 }
 
 wr_status wr_sparse_writer_add(wr_sparse_writer *writer, const char *const *term, const uint32_t *term_len, size_t n,
                                wr_err *err)
 {
-    wr_status st = add_length(writer, n, err);
-    if (st) return st;
-    for (size_t i = 0; i < n; i++) {
-        if (term_len[i] == 0 || term_len[i] > WR_MAX_TERM_BYTES)
-            return wr_fail(err, WR_EARG, "postings: document %u: a term of %u bytes, expected 1 to %d", writer->ndocs,
-                           term_len[i], WR_MAX_TERM_BYTES);
-        if (!count(writer, term[i], term_len[i]))
-            return wr_fail(err, WR_ENOMEM, "postings: document %u: out of memory", writer->ndocs);
+    wr_status st = document_begin(writer, WR_SPARSE_BM25, n, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        struct term *entered;
+        if (!(st = term_checked(writer, term[i], term_len[i], &entered, err))) entered->tf++;
     }
-    writer->ndocs++;
-    if (writer->arena.used + writer->places * sizeof *writer->table < writer->budget) return WR_OK;
-    return flush(writer, err);
+    return st ? st : document_end(writer, err);
+}
+
+/* A weight travels through the runs as the bits of its float. */
+static wr_status add_weight(wr_sparse_writer *writer, const char *text, uint32_t len, float weight, wr_err *err)
+{
+    struct term *term;
+    if (weight == 0) return WR_OK;
+    if (!(weight > 0 && isfinite(weight)))
+        return wr_fail(err, WR_EARG, "postings: document %u: a weight of %g, expected a finite one above 0",
+                       writer->ndocs, (double)weight);
+    wr_status st = term_checked(writer, text, len, &term, err);
+    if (st) return st;
+    if (term->tf)
+        return wr_fail(err, WR_EARG, "postings: document %u: term \"%.*s\" comes twice", writer->ndocs,
+                       len < 64 ? (int)len : 64, text);
+    memcpy(&term->tf, &weight, sizeof weight);
+    if (weight > writer->most) writer->most = weight;
+    return WR_OK;
+}
+
+wr_status wr_sparse_writer_add_weights(wr_sparse_writer *writer, const char *const *term, const uint32_t *term_len,
+                                       const float *weight, size_t n, wr_err *err)
+{
+    wr_status st = document_begin(writer, WR_SPARSE_WEIGHTS, n, err);
+    for (size_t i = 0; !st && i < n; i++) st = add_weight(writer, term[i], term_len[i], weight[i], err);
+    return st ? st : document_end(writer, err);
 }

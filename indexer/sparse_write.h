@@ -32,6 +32,8 @@ struct wr_sparse_writer {
     uint32_t *length; /* [room], terms of each document */
     size_t room;
     uint64_t total_length;
+    wr_sparse_kind kind; /* 0 until the first document */
+    float most;          /* the largest weight         */
 };
 
 /* What is in memory becomes a run, runs are merged until at most MAX_FANIN are left, and the memory is given back. */
