@@ -134,16 +134,30 @@ static wr_status pack_halves(wr_linear *l, wr_weights *weights, const float *w)
     return WR_OK;
 }
 
+/* Without the zero blocks, where there are so many that this pays; sparse.w stays NULL where not. */
+static wr_status pack_sparse(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale)
+{
+    size_t bytes = wr_s8_sparse_bytes(q, l->out, l->in);
+    if (!bytes || wr_s8_sparsity(q, l->out, l->in) < wr_kernels_get()->sparse_from) return WR_OK;
+    float *packed = wr_weights_own(weights, (bytes + 3) / 4);
+    if (!packed) return WR_ENOMEM;
+    wr_s8_sparse_pack(q, l->out, l->in, packed, &l->sparse);
+    l->sparse.scale = scale;
+    return WR_OK;
+}
+
 static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
                             const float *migrate)
 {
     const wr_kernels *k = wr_kernels_get();
+    l->form = WR_LINEAR_S8;
+    l->migrate = migrate;
+    wr_status st = pack_sparse(l, weights, q, scale);
+    if (st || l->sparse.w) return st;
     float *packed = wr_weights_own(weights, (k->packed_s8(l->out, l->in) + 3) / 4);
     if (!packed) return WR_ENOMEM;
     k->pack_s8(q, l->out, l->in, packed);
-    l->form = WR_LINEAR_S8;
     l->s8 = (wr_s8_weights){.packed = packed, .scale = scale, .out = l->out, .in = l->in};
-    l->migrate = migrate;
     return WR_OK;
 }
 
@@ -261,17 +275,35 @@ void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, co
     wr_kernels_get()->quantize_s8(x, rows, linear->in, linear->migrate, &to);
 }
 
+/* Outputs from .. to of a product of bytes. What the sparse kernel needs beside its inputs is the thread's own; where
+ * the system refuses that, the plain C twin needs nothing. */
+static void multiply_bytes(const wr_linear *l, const wr_s8_rows *x, size_t rows, const float *bias, size_t from,
+                           size_t to, wr_s8_act act, float *y)
+{
+    if (!l->sparse.w) {
+        wr_s8_weights w = l->s8;
+        w.bias = bias;
+        wr_kernels_get()->gemm_s8(x, rows, &w, from, to, act, y, l->out);
+        return;
+    }
+    wr_s8_sparse w = l->sparse;
+    wr_arena *arena = wr_arena_of_thread();
+    size_t mark = arena ? wr_arena_mark(arena) : 0;
+    void *scratch = arena ? wr_arena_alloc(arena, wr_s8_sparse_scratch(l->in)) : NULL;
+    w.bias = bias;
+    (scratch ? wr_kernels_get()->spmm_s8 : wr_spmm_s8_plain)(x, rows, &w, from, to, act, scratch, y, l->out);
+    if (arena) wr_arena_rollback(arena, mark);
+}
+
 void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y)
 {
     wr_s8_rows from = *bytes;
-    wr_s8_weights w = linear->s8;
     from.stride = wr_s8_stride(linear->in);
-    w.bias = end == WR_LINEAR_SUM ? NULL : linear->b;
-    wr_kernels_get()->gemm_s8(&from, rows, &w, 0, linear->out,
-                              end == WR_LINEAR_GELU   ? WR_S8_GELU
-                              : end == WR_LINEAR_RELU ? WR_S8_RELU
-                                                      : WR_S8_PLAIN,
-                              y, linear->out);
+    multiply_bytes(linear, &from, rows, end == WR_LINEAR_SUM ? NULL : linear->b, 0, linear->out,
+                   end == WR_LINEAR_GELU   ? WR_S8_GELU
+                   : end == WR_LINEAR_RELU ? WR_S8_RELU
+                                           : WR_S8_PLAIN,
+                   y);
 }
 
 static void multiply(const wr_linear *l, const float *x, size_t rows, float *y)
