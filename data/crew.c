@@ -118,7 +118,8 @@ void wr_crew_for(wr_crew *crew, size_t n, void (*fn)(void *arg, size_t i), void 
     atomic_store_explicit(&crew->n, n, memory_order_relaxed);
     atomic_store_explicit(&crew->done, 0, memory_order_relaxed);
     atomic_store_explicit(&crew->ticket, loop << LOOP_SHIFT, memory_order_release);
-    while (work_once(crew)) {}
+    while (work_once(crew)) {
+    }
     for (unsigned idle = 1; atomic_load_explicit(&crew->done, memory_order_acquire) != n; idle++) {
         pause_once();
         if (idle % PATIENCE == 0) sched_yield();

@@ -31,8 +31,8 @@ struct wr_pool {
     struct task *first, *last;
     struct task *spare; /* finished tasks, kept for the next: the steady state allocates nothing */
     bool closing;
-    unsigned sleeping;     /* workers in pthread_cond_wait */
-    atomic_size_t waiting; /* tasks in the queue; written under the lock, read by who only wants to know */
+    unsigned looking, sleeping; /* workers without work: in look_out(), in pthread_cond_wait() */
+    atomic_size_t waiting;      /* tasks in the queue; written under the lock, read by who only wants to know */
     void (*on_start)(void);
     unsigned threads;
     pthread_t thread[];
@@ -77,9 +77,11 @@ static void *work(void *arg)
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         if (!pool->first && !pool->closing) {
+            pool->looking++;
             pthread_mutex_unlock(&pool->lock);
             look_out(pool);
             pthread_mutex_lock(&pool->lock);
+            pool->looking--;
         }
         pool->sleeping++;
         while (!pool->first && !pool->closing) pthread_cond_wait(&pool->ready, &pool->lock);
@@ -184,8 +186,8 @@ static wr_status queue_task(wr_pool *pool, wr_group *group, wr_task_fn fn, void 
             pool->first = task;
         pool->last = task;
         if (group) group->pending++;
-        atomic_fetch_add_explicit(&pool->waiting, 1, memory_order_relaxed);
-        if (pool->sleeping) pthread_cond_signal(&pool->ready);
+        size_t waiting = 1 + atomic_fetch_add_explicit(&pool->waiting, 1, memory_order_relaxed);
+        if (pool->sleeping && waiting > pool->looking) pthread_cond_signal(&pool->ready);
     }
     pthread_mutex_unlock(&pool->lock);
     return task ? WR_OK : WR_ENOMEM;

@@ -19,6 +19,7 @@
 #define WR_MODELS_LINEAR_H
 
 #include "data/arena.h"
+#include "data/crew.h"
 #include "models/kernels_sparse.h"
 #include "models/model_config.h"
 #include "models/weights.h"
@@ -73,9 +74,14 @@ typedef enum wr_linear_end { WR_LINEAR_SUM, WR_LINEAR_BIAS, WR_LINEAR_GELU, WR_L
 void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end, const wr_s8_rows *bytes,
                    float *y);
 
-/* The two steps of a product of bytes, for layers that share an input and for threads that share a product. */
+/* The same shared out over a crew (NULL = the caller alone), in strips of outputs. The same bits. */
+void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end,
+                          const wr_s8_rows *bytes, float *y, wr_crew *crew);
+
+/* The two steps of a product of bytes, for layers that share an input. */
 void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, const wr_s8_rows *bytes);
-void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y);
+void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y,
+                         wr_crew *crew);
 
 /* Holds BLAS to one thread (a setting of the whole process). Idempotent, cheap. */
 void wr_linear_thread_init(void);

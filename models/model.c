@@ -336,10 +336,11 @@ uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
 }
 
 /* Encoder and head: out is what the kind of model gives. */
-static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget, float *out)
+static wr_status run(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
+                     const wr_budget *budget, float *out)
 {
     const wr_model_info *info = &model->info;
-    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
+    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS, .crew = crew};
     uint64_t start = wr_clock_now(&wr_clock_system);
     const float *states;
     wr_model_thread_init();
@@ -349,17 +350,17 @@ static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *are
         st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);
     else
         wr_pool_states(info->pooling, info->normalize, states, batch, info->dim, out);
-    if (!st) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
+    if (!st && !crew) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
     return st;
 }
 
-static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_arena *arena,
-                        const wr_budget *budget, float *out)
+static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_crew *crew,
+                        wr_arena *arena, const wr_budget *budget, float *out)
 {
     if (model->info.kind != kind) return WR_EARG;
     if (batch->nseq == 0) return WR_OK;
     size_t mark = wr_arena_mark(arena);
-    wr_status st = run(model, batch, arena, budget, out);
+    wr_status st = run(model, batch, crew, arena, budget, out);
     wr_arena_rollback(arena, mark);
     return st;
 }
@@ -367,13 +368,19 @@ static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batc
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_EMBED, model, batch, arena, budget, out);
+    return run_as(WR_MODEL_EMBED, model, batch, NULL, arena, budget, out);
+}
+
+wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
+                                const wr_budget *budget, float *out)
+{
+    return run_as(WR_MODEL_EMBED, model, batch, crew, arena, budget, out);
 }
 
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_CROSS, model, batch, arena, budget, out);
+    return run_as(WR_MODEL_CROSS, model, batch, NULL, arena, budget, out);
 }
 
 float wr_model_relevance(const wr_model *model, const float *logits)
