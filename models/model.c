@@ -83,12 +83,16 @@ static wr_status locate(const char *name, char *out, wr_err *err)
 
 /* ---- its hash ---- */
 
-static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t n)
+/* Weights are hashed this much at a time and their pages given back: what is in memory is what a pass needs. */
+#define HASH_STEP ((size_t)4 << 20)
+
+/* The head of a part of `n` bytes, and the first `have` of them. */
+static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t have, size_t n)
 {
     char head[WR_MAX_PATH];
     int length = snprintf(head, sizeof head, "%s %zu\n", name, n);
     wr_sha256_add(hash, head, (size_t)length);
-    wr_sha256_add(hash, bytes, n);
+    if (have) wr_sha256_add(hash, bytes, have);
 }
 
 static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, wr_err *err)
@@ -96,7 +100,7 @@ static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, 
     wr_map map;
     wr_status st = wr_map_open(&map, path, err);
     if (st) return st;
-    hash_part(hash, name, map.bytes, map.size);
+    hash_part(hash, name, map.bytes, map.size, map.size);
     wr_map_close(&map);
     return WR_OK;
 }
@@ -121,7 +125,11 @@ static wr_status hash_model(wr_model *model, const wr_model_config *config, wr_e
         const void *bytes;
         size_t n;
         const char *name = wr_tensors_file(model->tensors, i, &bytes, &n);
-        hash_part(hash, name, bytes, n);
+        hash_part(hash, name, NULL, 0, n);
+        for (size_t at = 0; at < n; at += HASH_STEP) {
+            wr_sha256_add(hash, (const char *)bytes + at, n - at < HASH_STEP ? n - at : HASH_STEP);
+            wr_tensors_give_back(model->tensors);
+        }
     }
     wr_sha256_finish(hash, model->info.sha256);
     return st;
