@@ -10,18 +10,23 @@
 #define PAIRS_WITH_DEADLINE 1
 #define PAIRS_UNBOUNDED 8
 
+/* Texts of one micro-batch: a sparse model's weights of so many, before they are thinned out, are 8 MB of BERT's
+ * vocabulary.
+ */
+#define MOST_TEXTS 64
+
 typedef struct sized {
-    size_t i;     /* index of the text in the input */
+    size_t i; /* index of the text in the input */
     wr_tokens toks;
 } sized;
 
 typedef struct embed_job {
     const wr_model *model;
     const wr_budget *budget;
-    const sized *order;  /* [n] by length */
-    const size_t *begin; /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
-    wr_crew *crew; /* where there are fewer batches than threads */
-    float *out;
+    const sized *order;       /* [n] by length */
+    const size_t *begin;      /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
+    float *out;               /* [n, dim] an embedder's   */
+    wr_token_weights *sparse; /* [n] a sparse model's     */
     _Atomic wr_status status;
 } embed_job;
 
@@ -29,26 +34,65 @@ typedef struct embed_job {
 static void note(_Atomic wr_status *status, wr_status st)
 {
     wr_status none = WR_OK;
-    if (st < 0) atomic_store(status, st);
-    else if (st) atomic_compare_exchange_strong(status, &none, st);
+    if (st < 0)
+        atomic_store(status, st);
+    else if (st)
+        atomic_compare_exchange_strong(status, &none, st);
+}
+
+/* A copy of what weighs anything, in one block that begins with the ids. */
+static wr_status keep_weights(const float *row, size_t vocab, wr_token_weights *out)
+{
+    size_t n = 0;
+    for (size_t v = 0; v < vocab; v++) n += row[v] > 0;
+    uint32_t *id = malloc(n * (sizeof *out->id + sizeof *out->weight) + 1);
+    if (!id) return WR_ENOMEM;
+    *out = (wr_token_weights){.id = id, .weight = (float *)(void *)(id + n)};
+    for (size_t v = 0; v < vocab; v++) {
+        if (!(row[v] > 0)) continue;
+        out->id[out->n] = (uint32_t)v;
+        out->weight[out->n++] = row[v];
+    }
+    return WR_OK;
+}
+
+void wr_token_weights_release(wr_token_weights *weights, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(weights[i].id);
+        weights[i] = (wr_token_weights){0};
+    }
+}
+
+static wr_status run_batch(const embed_job *job, const sized *text, const wr_batch *batch, wr_arena *arena)
+{
+    const wr_model_info *info = wr_model_info_get(job->model);
+    size_t n = batch->nseq, width = job->sparse ? info->vocab : info->dim;
+    float *row = wr_arena_alloc(arena, n * width * sizeof *row);
+    if (!row) return WR_ENOMEM;
+    wr_status st = (job->sparse ? wr_model_sparse : wr_model_embed)(job->model, batch, arena, job->budget, row);
+    for (size_t i = 0; i < n && !st; i++) {
+        if (job->sparse)
+            st = keep_weights(row + i * width, width, &job->sparse[text[i].i]);
+        else
+            memcpy(job->out + text[i].i * width, row + i * width, width * sizeof *row);
+    }
+    return st;
 }
 
 static wr_status embed_range(const embed_job *job, const sized *text, size_t n, wr_arena *arena)
 {
-    size_t dim = wr_model_info_get(job->model)->dim, ntok = 0;
+    size_t ntok = 0;
     for (size_t i = 0; i < n; i++) ntok += text[i].toks.n;
     uint32_t *id = wr_arena_alloc(arena, ntok * sizeof *id), *cu = wr_arena_alloc(arena, (n + 1) * sizeof *cu);
-    float *row = wr_arena_alloc(arena, n * dim * sizeof *row);
-    if (!id || !cu || !row) return WR_ENOMEM;
+    if (!id || !cu) return WR_ENOMEM;
     cu[0] = 0;
     for (size_t i = 0; i < n; i++) {
         memcpy(id + cu[i], text[i].toks.id, text[i].toks.n * sizeof *id);
         cu[i + 1] = cu[i] + (uint32_t)text[i].toks.n;
     }
     wr_batch batch = {.id = id, .cu = cu, .nseq = n};
-    wr_status st = wr_model_embed_shared(job->model, &batch, job->crew, arena, job->budget, row);
-    for (size_t i = 0; i < n && !st; i++) memcpy(job->out + text[i].i * dim, row + i * dim, dim * sizeof *row);
-    return st;
+    return run_batch(job, text, &batch, arena);
 }
 
 static void embed_batch(void *arg, size_t b)
@@ -78,7 +122,7 @@ static size_t cut_batches(const sized *order, size_t n, size_t *begin)
 {
     size_t nbatches = 0, tokens = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || tokens + order[i].toks.n > WR_MICRO_BATCH_TOKENS) {
+        if (i == 0 || tokens + order[i].toks.n > WR_MICRO_BATCH_TOKENS || i - begin[nbatches - 1] == MOST_TEXTS) {
             begin[nbatches++] = i;
             tokens = 0;
         }
@@ -93,9 +137,8 @@ typedef struct token_job {
     const wr_text *text;
     size_t n, max;
     sized *order;
-    wr_arena *arena; /* [parts] one for each part: what they hold lives until the texts are encoded */
+    wr_arena *arena; /* [TOKEN_PARTS] one for each part: what they hold lives until the texts are encoded */
     bool *cut;
-    size_t parts;
     _Atomic wr_status status;
 } token_job;
 
@@ -105,12 +148,12 @@ typedef struct token_job {
 static void tokenise_part(void *arg, size_t part)
 {
     token_job *job = arg;
-    size_t from = job->n * part / job->parts, to = job->n * (part + 1) / job->parts;
+    size_t from = job->n * part / TOKEN_PARTS, to = job->n * (part + 1) / TOKEN_PARTS;
     for (size_t i = from; i < to && !atomic_load(&job->status); i++) {
         sized *s = &job->order[i];
         s->i = i;
-        note(&job->status, wr_tokenizer_single(job->tok, job->text[i].bytes, job->text[i].n, &job->arena[part],
-                                               job->max, &s->toks));
+        note(&job->status,
+             wr_tokenizer_single(job->tok, job->text[i].bytes, job->text[i].n, &job->arena[part], job->max, &s->toks));
         if (job->cut) job->cut[i] = s->toks.cut;
     }
 }
@@ -118,61 +161,82 @@ static void tokenise_part(void *arg, size_t part)
 /* Address space for one part's ids and what the tokenizer needs on the way. */
 #define PART_BYTES ((size_t)256 << 20)
 
-/* Texts of no more than this together are tokenised by the caller: handing out a part takes as long as 16 KB. */
-#define FEW_BYTES 16384
-
-static wr_status tokenise(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, size_t max,
-                          wr_arena part[], sized *order, bool *cut)
+/* Tokenises, sorts, cuts into micro-batches and runs them as job says. */
+static wr_status run_texts(embed_job *job, wr_pool *pool, const wr_text *text, size_t n, bool query, bool *cut)
 {
-    token_job job = {wr_model_tokenizer(model), text, n, max, order, part, cut, TOKEN_PARTS, WR_OK};
-    size_t bytes = 0;
-    wr_status st = WR_OK;
-    for (size_t i = 0; i < n; i++) bytes += text[i].n;
-    if (bytes <= FEW_BYTES) {
-        job.arena = wr_arena_of_thread();
-        job.parts = 1;
-    }
-    for (size_t i = 0; i < job.parts && job.parts > 1 && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
-    if (!job.arena) st = WR_ENOMEM;
-    if (st) return st;
-    wr_pool_for(pool, job.parts, tokenise_part, &job);
-    return atomic_load(&job.status);
-}
-
-/* All batches; where there are fewer than threads, one after the other by a crew. */
-static void embed_batches(embed_job *job, wr_pool *pool, size_t nbatches)
-{
-    if (nbatches >= wr_pool_threads(pool)) {
-        wr_pool_for(pool, nbatches, embed_batch, job);
-        return;
-    }
-    job->crew = wr_crew_gather(pool);
-    for (size_t b = 0; b < nbatches; b++) embed_batch(job, b);
-    wr_crew_dismiss(job->crew);
+    const wr_model_info *info = wr_model_info_get(job->model);
+    wr_arena part[TOKEN_PARTS] = {0};
+    sized *order = calloc(n + 1, sizeof *order);
+    size_t *begin = calloc(n + 1, sizeof *begin);
+    wr_status st = order && begin ? WR_OK : WR_ENOMEM;
+    for (size_t i = 0; i < TOKEN_PARTS && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
+    if (st) goto done;
+    token_job tokens = {wr_model_tokenizer(job->model),
+                        text,
+                        n,
+                        query ? info->max_query_tokens : info->max_doc_tokens,
+                        order,
+                        part,
+                        cut,
+                        WR_OK};
+    wr_pool_for(pool, TOKEN_PARTS, tokenise_part, &tokens);
+    if ((st = atomic_load(&tokens.status))) goto done;
+    qsort(order, n, sizeof *order, longest_first);
+    job->order = order;
+    job->begin = begin;
+    wr_pool_for(pool, cut_batches(order, n, begin), embed_batch, job);
+    st = atomic_load(&job->status);
+done:
+    for (size_t i = 0; i < TOKEN_PARTS; i++) wr_arena_release(&part[i]);
+    free(order);
+    free(begin);
+    return st;
 }
 
 wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
                          const wr_budget *budget, float *out, bool *cut)
 {
+    embed_job job = {.model = model, .budget = budget, .out = out};
+    if (wr_model_info_get(model)->kind != WR_MODEL_EMBED) return WR_EARG;
+    return run_texts(&job, pool, text, n, query, cut);
+}
+
+/* Queries that need no model: one look-up a token, on this thread. */
+static wr_status look_up(const wr_model *model, const wr_text *text, size_t n, wr_token_weights *out, bool *cut)
+{
+    const wr_idf *idf = wr_model_idf(model);
+    wr_arena *arena = wr_arena_of_thread();
+    wr_status st = arena ? WR_OK : WR_ENOMEM;
+    size_t mark = arena ? wr_arena_mark(arena) : 0;
+    for (size_t i = 0; i < n && !st; i++) {
+        wr_token_weights found;
+        st = wr_idf_query(idf->weight, idf->n, wr_model_tokenizer(model), text[i].bytes, text[i].n,
+                          wr_model_info_get(model)->max_query_tokens, arena, &found, cut ? &cut[i] : NULL);
+        if (st) break;
+        uint32_t *id = malloc(found.n * (sizeof *id + sizeof *found.weight) + 1);
+        if (!id)
+            st = WR_ENOMEM;
+        else {
+            out[i] = (wr_token_weights){.id = id, .weight = (float *)(void *)(id + found.n), .n = found.n};
+            memcpy(out[i].id, found.id, found.n * sizeof *id);
+            memcpy(out[i].weight, found.weight, found.n * sizeof *found.weight);
+        }
+        wr_arena_rollback(arena, mark);
+    }
+    if (arena) wr_arena_rollback(arena, mark);
+    return st;
+}
+
+wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
+                          const wr_budget *budget, wr_token_weights *out, bool *cut)
+{
+    embed_job job = {.model = model, .budget = budget, .sparse = out};
     const wr_model_info *info = wr_model_info_get(model);
-    wr_arena part[TOKEN_PARTS] = {0};
-    sized *order = calloc(n + 1, sizeof *order);
-    size_t *begin = calloc(n + 1, sizeof *begin);
-    wr_arena *own = wr_arena_of_thread();
-    size_t mark = own ? wr_arena_mark(own) : 0;
-    wr_status st = order && begin ? WR_OK : WR_ENOMEM;
-    if (info->kind != WR_MODEL_EMBED) st = WR_EARG;
-    if (!st) st = tokenise(model, pool, text, n, query ? info->max_query_tokens : info->max_doc_tokens, part, order, cut);
-    if (st) goto done;
-    qsort(order, n, sizeof *order, longest_first);
-    embed_job job = {.model = model, .budget = budget, .order = order, .begin = begin, .out = out};
-    embed_batches(&job, pool, cut_batches(order, n, begin));
-    st = atomic_load(&job.status);
-done:
-    for (size_t i = 0; i < TOKEN_PARTS; i++) wr_arena_release(&part[i]);
-    if (own) wr_arena_rollback(own, mark);
-    free(order);
-    free(begin);
+    memset(out, 0, n * sizeof *out);
+    if (info->kind != WR_MODEL_SPARSE) return WR_EARG;
+    wr_status st =
+        query && info->has_idf ? look_up(model, text, n, out, cut) : run_texts(&job, pool, text, n, query, cut);
+    if (st) wr_token_weights_release(out, n);
     return st;
 }
 
@@ -240,8 +304,8 @@ wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, co
     score_job job = {.model = model, .budget = budget, .text = text, .n = n, .score = score, .done = done, .cut = cut};
     size_t mark = wr_arena_mark(arena);
     memset(done, 0, n * sizeof *done);
-    wr_status st = wr_tokenizer_encode(wr_model_tokenizer(model), query.bytes, query.n, arena, info->max_doc_tokens,
-                                       &job.query);
+    wr_status st =
+        wr_tokenizer_encode(wr_model_tokenizer(model), query.bytes, query.n, arena, info->max_doc_tokens, &job.query);
     job.step = budget && wr_budget_has_deadline(budget) ? PAIRS_WITH_DEADLINE : PAIRS_UNBOUNDED;
     if (!st) wr_pool_for(pool, (n + job.step - 1) / job.step, score_batch, &job);
     if (!st) st = atomic_load(&job.status);

@@ -1,6 +1,7 @@
 #include "models/model.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "data/mapfile.h"
 #include "models/encoder.h"
 #include "models/heads.h"
+#include "models/heads_mlm.h"
 #include "models/model_config.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
@@ -31,6 +33,10 @@ struct wr_model {
     wr_weights weights;
     wr_encoder encoder;
     wr_classifier classifier;
+    wr_mlm mlm;
+    wr_idf idf;
+    uint32_t *mute; /* [nmute] sparse: special tokens and ids without one, ascending */
+    size_t nmute;
     wr_tokenizer *tokenizer;
     char *path;
     char model_type[32], architecture[128];
@@ -83,16 +89,12 @@ static wr_status locate(const char *name, char *out, wr_err *err)
 
 /* ---- its hash ---- */
 
-/* Weights are hashed this much at a time and their pages given back: what is in memory is what a pass needs. */
-#define HASH_STEP ((size_t)4 << 20)
-
-/* The head of a part of `n` bytes, and the first `have` of them. */
-static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t have, size_t n)
+static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t n)
 {
     char head[WR_MAX_PATH];
     int length = snprintf(head, sizeof head, "%s %zu\n", name, n);
     wr_sha256_add(hash, head, (size_t)length);
-    if (have) wr_sha256_add(hash, bytes, have);
+    wr_sha256_add(hash, bytes, n);
 }
 
 static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, wr_err *err)
@@ -100,7 +102,7 @@ static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, 
     wr_map map;
     wr_status st = wr_map_open(&map, path, err);
     if (st) return st;
-    hash_part(hash, name, map.bytes, map.size, map.size);
+    hash_part(hash, name, map.bytes, map.size);
     wr_map_close(&map);
     return WR_OK;
 }
@@ -121,15 +123,12 @@ static wr_status hash_model(wr_model *model, const wr_model_config *config, wr_e
     if (!st && !wr_path_join(path, sizeof path, model->path, "modules.json") && wr_path_exists(path))
         st = hash_file(hash, "modules.json", path, err);
     if (!st && config->pooling_path[0]) st = hash_file(hash, "pooling", config->pooling_path, err);
+    if (!st && model->info.has_idf) hash_part(hash, "idf", model->idf.weight, model->idf.n * sizeof *model->idf.weight);
     for (size_t i = 0; i < wr_tensors_nfiles(model->tensors) && !st; i++) {
         const void *bytes;
         size_t n;
         const char *name = wr_tensors_file(model->tensors, i, &bytes, &n);
-        hash_part(hash, name, NULL, 0, n);
-        for (size_t at = 0; at < n; at += HASH_STEP) {
-            wr_sha256_add(hash, (const char *)bytes + at, n - at < HASH_STEP ? n - at : HASH_STEP);
-            wr_tensors_give_back(model->tensors);
-        }
+        hash_part(hash, name, bytes, n);
     }
     wr_sha256_finish(hash, model->info.sha256);
     return st;
@@ -161,7 +160,13 @@ static wr_status set_limits(wr_model *model, const wr_model_config *config, cons
     return st ? st : check_limit(model, "query", info->max_query_tokens, err);
 }
 
-/* Pooling and normalisation of an embedder, the classifier of a cross-encoder. */
+/* Raw checkpoints of masked language models are sparse ones, unless a pooling is asked for. */
+static bool is_sparse(const wr_model_config *config, const wr_model_options *options)
+{
+    return config->sparse && (config->has_modules || !options->pooling);
+}
+
+/* Pooling and normalisation of an embedder, the classifier of a cross-encoder, the decoder of a sparse model. */
 static wr_status read_head(wr_model *model, const wr_model_config *config, const wr_model_options *options, wr_err *err)
 {
     wr_model_info *info = &model->info;
@@ -170,6 +175,12 @@ static wr_status read_head(wr_model *model, const wr_model_config *config, const
         wr_status st = wr_classifier_read(&model->classifier, config, &model->weights, err);
         info->nlabels = model->classifier.out.out;
         return st;
+    }
+    if (is_sparse(config, options)) {
+        info->kind = WR_MODEL_SPARSE;
+        if (!wr_mlm_is_in(&model->weights, config->distil))
+            return wr_fail(err, WR_EFORMAT, "no masked-language-model head in its tensors, which a sparse model needs");
+        return wr_mlm_open(&model->mlm, config, &model->encoder.word, &model->weights, err);
     }
     info->kind = WR_MODEL_EMBED;
     info->pooling = options->pooling ? options->pooling : config->pooling ? config->pooling : WR_POOL_CLS;
@@ -181,7 +192,7 @@ static wr_status read_weights(wr_model *model, const wr_model_config *config, co
                               wr_err *err)
 {
     wr_status st = wr_tensors_open(&model->tensors, config->base, err);
-    if (st) return st;
+    if (st || options->tokenizer_only) return st;
     wr_weights *w = &model->weights;
     if ((st = wr_weights_init(w, model->tensors, config->base, err))) return st;
     w->plan = options->plan;
@@ -202,6 +213,24 @@ static wr_status read_tokenizer(wr_model *model, const wr_model_config *config, 
     if (n <= config->vocab) return WR_OK;
     return wr_fail(err, WR_EFORMAT, "%s: the tokenizer has %zu tokens, the model embeds %zu", config->base, n,
                    config->vocab);
+}
+
+/* What a sparse model has beside its weights: the table of its queries, and the ids that never weigh anything. */
+static wr_status read_sparse(wr_model *model, const wr_model_config *config, const wr_model_options *options,
+                             wr_err *err)
+{
+    wr_model_info *info = &model->info;
+    info->act = config->sparse_act;
+    info->prune_ratio = options->prune_ratio;
+    if (!(options->prune_ratio >= 0 && options->prune_ratio < 1))
+        return wr_fail(err, WR_EARG, "a prune ratio of %g, expected 0 to below 1", options->prune_ratio);
+    model->mute = malloc(info->vocab * sizeof *model->mute);
+    if (!model->mute) return wr_fail(err, WR_ENOMEM, "%s: out of memory", model->path);
+    for (uint32_t id = 0; id < info->vocab; id++)
+        if (!wr_tokenizer_token(model->tokenizer, id) || wr_tokenizer_is_special(model->tokenizer, id))
+            model->mute[model->nmute++] = id;
+    info->has_idf = config->query_path[0] != 0;
+    return info->has_idf ? wr_idf_read(&model->idf, config->query_path, model->tokenizer, err) : WR_OK;
 }
 
 static void describe(wr_model *model, const wr_model_config *config)
@@ -245,6 +274,8 @@ static wr_status open_folder(wr_model *model, const char *folder, const wr_model
     if ((st = read_weights(model, &config, options, err)) || (st = read_tokenizer(model, &config, err)) ||
         (st = set_limits(model, &config, options, err)))
         return st;
+    if (options->tokenizer_only && is_sparse(&config, options)) model->info.kind = WR_MODEL_SPARSE;
+    if (model->info.kind == WR_MODEL_SPARSE && (st = read_sparse(model, &config, options, err))) return st;
     describe_weights(model);
     st = hash_model(model, &config, err);
     wr_tensors_give_back(model->tensors);
@@ -295,6 +326,9 @@ void wr_model_close(wr_model *model)
     if (!model) return;
     wr_tokenizer_close(model->tokenizer);
     wr_encoder_close(&model->encoder);
+    wr_mlm_close(&model->mlm);
+    wr_idf_release(&model->idf);
+    free(model->mute);
     wr_weights_release(&model->weights);
     wr_tensors_close(model->tensors);
     free(model->path);
@@ -343,32 +377,51 @@ uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
     return 0;
 }
 
-/* Encoder and head: out is what the kind of model gives. */
-static wr_status run(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
-                     const wr_budget *budget, float *out)
+/* Logits to weights, in place: activation of what is above 0, then pruning. */
+static void weigh(const wr_model *model, float *m)
 {
     const wr_model_info *info = &model->info;
-    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS, .crew = crew};
+    float max = 0;
+    for (size_t i = 0; i < model->nmute; i++) m[model->mute[i]] = 0;
+    for (size_t v = 0; v < info->vocab; v++) {
+        float w = m[v] > 0 ? log1pf(m[v]) : 0;
+        if (info->act == WR_SPARSE_LOG_LOG && w > 0) w = log1pf(w);
+        if (w > max) max = w;
+        m[v] = w;
+    }
+    float least = (float)info->prune_ratio * max;
+    for (size_t v = 0; v < info->vocab; v++)
+        if (!(m[v] > least)) m[v] = 0;
+}
+
+/* Encoder and head: out is what the kind of model gives. */
+static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget, float *out)
+{
+    const wr_model_info *info = &model->info;
+    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
     uint64_t start = wr_clock_now(&wr_clock_system);
     const float *states;
     wr_model_thread_init();
     wr_status st = wr_encoder_run(&model->encoder, batch, &pass, arena, budget, &states);
     if (st) return st;
-    if (info->kind == WR_MODEL_CROSS)
+    if (info->kind == WR_MODEL_SPARSE) {
+        st = wr_mlm_max(&model->mlm, states, batch, arena, budget, out);
+        for (size_t s = 0; s < batch->nseq && !st; s++) weigh(model, out + s * info->vocab);
+    } else if (info->kind == WR_MODEL_CROSS)
         st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);
     else
         wr_pool_states(info->pooling, info->normalize, states, batch, info->dim, out);
-    if (!st && !crew) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
+    if (!st) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
     return st;
 }
 
-static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_crew *crew,
-                        wr_arena *arena, const wr_budget *budget, float *out)
+static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_arena *arena,
+                        const wr_budget *budget, float *out)
 {
-    if (model->info.kind != kind) return WR_EARG;
+    if (model->info.kind != kind || !model->encoder.layer) return WR_EARG;
     if (batch->nseq == 0) return WR_OK;
     size_t mark = wr_arena_mark(arena);
-    wr_status st = run(model, batch, crew, arena, budget, out);
+    wr_status st = run(model, batch, arena, budget, out);
     wr_arena_rollback(arena, mark);
     return st;
 }
@@ -376,19 +429,24 @@ static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batc
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_EMBED, model, batch, NULL, arena, budget, out);
-}
-
-wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
-                                const wr_budget *budget, float *out)
-{
-    return run_as(WR_MODEL_EMBED, model, batch, crew, arena, budget, out);
+    return run_as(WR_MODEL_EMBED, model, batch, arena, budget, out);
 }
 
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_CROSS, model, batch, NULL, arena, budget, out);
+    return run_as(WR_MODEL_CROSS, model, batch, arena, budget, out);
+}
+
+wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                          float *out)
+{
+    return run_as(WR_MODEL_SPARSE, model, batch, arena, budget, out);
+}
+
+const wr_idf *wr_model_idf(const wr_model *model)
+{
+    return model->info.has_idf ? &model->idf : NULL;
 }
 
 float wr_model_relevance(const wr_model *model, const float *logits)
@@ -399,6 +457,8 @@ float wr_model_relevance(const wr_model *model, const float *logits)
 size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest)
 {
     /* a head's dense layer at most doubles the first tokens' states */
+    if (model->info.kind == WR_MODEL_SPARSE)
+        return wr_encoder_arena_bytes(&model->encoder, ntok, longest) + wr_mlm_arena_bytes(&model->mlm, ntok);
     return wr_encoder_arena_bytes(&model->encoder, ntok, longest) +
            wr_padded_rows(ntok) * model->info.dim * sizeof(float) + WR_ARENA_ALIGN;
 }

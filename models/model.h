@@ -6,6 +6,8 @@
  *              without these files: CLS and no normalisation for raw checkpoints such as TAS-B, unless told otherwise)
  *   cross      sequence classification: BERT pooler + tanh + classifier, DistilBERT pre_classifier + ReLU + classifier,
  *              Margin-MSE's `_classification_layer` on the CLS state (papers: arXiv 2010.02666)
+ *   sparse     masked language model, weights of the vocabulary's tokens (heads_mlm.h): SPLADE (arXiv 2109.10086), whose
+ *              queries go through the model too, and OpenSearch's inference-free ones, whose queries have a table (idf.h)
  */
 #ifndef WR_MODELS_MODEL_H
 #define WR_MODELS_MODEL_H
@@ -16,12 +18,15 @@
 
 #include "data/arena.h"
 #include "data/budget.h"
-#include "data/crew.h"
 #include "data/hash.h"
 #include "data/status.h"
+#include "models/idf.h"
 #include "models/tokenizer.h"
 
-typedef enum wr_model_kind { WR_MODEL_EMBED, WR_MODEL_CROSS } wr_model_kind;
+typedef enum wr_model_kind { WR_MODEL_EMBED, WR_MODEL_CROSS, WR_MODEL_SPARSE } wr_model_kind;
+/* What makes weights of logits: ln(1 + max(0, m)), or ln(1 + ln(1 + max(0, m))), which OpenSearch's third generation has
+ * (arXiv 2504.14839). */
+typedef enum wr_sparse_act { WR_SPARSE_LOG, WR_SPARSE_LOG_LOG } wr_sparse_act;
 typedef enum wr_pooling { WR_POOL_AUTO, WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX } wr_pooling;
 
 /* What a linear layer is multiplied in. Stored: bytes where the file has bytes, else fp32. */
@@ -42,6 +47,8 @@ typedef struct wr_model_options {
     const char *precision;      /* of the encoder's layers: NULL = as stored, "fp32", "bf16", "int8"               */
     const wr_linear_plan *plan; /* [nplan] single layers that want something else; borrowed during the call     */
     size_t nplan;
+    double prune_ratio;  /* sparse: weights up to this share of a text's largest are dropped; 0 <= x < 1   */
+    bool tokenizer_only; /* no weights are made ready: only tokenizer, hash and the table of queries       */
 } wr_model_options;
 
 typedef struct wr_model wr_model;
@@ -57,6 +64,9 @@ typedef struct wr_model_info {
     size_t nlabels;     /* cross: outputs of the classifier; else 0                            */
     wr_pooling pooling; /* embed                                                               */
     bool normalize;     /* embed: L2                                                           */
+    wr_sparse_act act;  /* sparse                                                              */
+    double prune_ratio; /* sparse                                                              */
+    bool has_idf;       /* sparse: queries are weighed by a table, not by the model            */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
     size_t nlinear;             /* linear layers of the encoder                                        */
@@ -88,14 +98,18 @@ typedef struct wr_batch {
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out);
 
-/* The same by a crew (NULL = the caller alone): for a few short texts that one thread would take too long for. */
-wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
-                                const wr_budget *budget, float *out);
-
 /* Raw logits, out[nseq * nlabels]; otherwise as above. A relevance score is the only label, or with two labels
  * logit 1 - logit 0 (the caller's business: wr_model_relevance). */
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out);
+
+/* Weights of all tokens of the vocabulary, out[nseq * vocab], otherwise as above: what the model says of a text (of a query
+ * too where has_idf is false). 0 for special tokens, ids that are no token, and what is pruned; never below 0. */
+wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
+                          float *out);
+
+/* The table of a sparse model's queries; NULL when has_idf is false. */
+const wr_idf *wr_model_idf(const wr_model *model);
 
 /* One relevance score of nlabels logits: 1 label: it; 2 labels: l[1] - l[0]; more: WR_EUNSUPPORTED at open. */
 float wr_model_relevance(const wr_model *model, const float *logits);

@@ -148,6 +148,7 @@ static wr_status read_architecture(wr_model_config *c, const source *s)
                            "%s: architecture %s, expected an encoder or sequence classification", s->path,
                            c->architecture);
     c->classification = ends_with(c->architecture, "ForSequenceClassification");
+    c->masked = ends_with(c->architecture, "ForMaskedLM");
     return WR_OK;
 }
 
@@ -224,8 +225,7 @@ static wr_status read_pooling(wr_model_config *c, const char *dir, const char *f
     return st;
 }
 
-/* A folder inside the model's own, as modules.json may name it. */
-static bool is_inside(const char *path)
+bool wr_module_is_inside(const char *path)
 {
     return path[0] != '/' && !strstr(path, "..");
 }
@@ -234,13 +234,16 @@ static wr_status read_module(wr_model_config *c, const char *dir, const source *
 {
     const char *type = json_string_value(json_object_get(module, "type"));
     const char *folder = json_string_value(json_object_get(module, "path"));
-    if (!type || !folder || !is_inside(folder))
+    if (!type || !folder || !wr_module_is_inside(folder))
         return wr_fail(s->err, WR_EFORMAT, "%s: a module without type or with a path outside the model", s->path);
     const char *dot = strrchr(type, '.'), *name = dot ? dot + 1 : type;
     if (!strcmp(name, "Pooling")) return read_pooling(c, dir, folder, true, s->err);
     if (!strcmp(name, "Normalize")) return c->normalize = true, WR_OK;
-    if (strcmp(name, "Transformer"))
-        return wr_fail(s->err, WR_EUNSUPPORTED, "%s: module %s, expected Transformer, Pooling and Normalize", s->path,
+    if (!strcmp(name, "SpladePooling")) return wr_sparse_config_pooling(c, dir, folder, s->err);
+    if (!strcmp(name, "Router")) return wr_sparse_config_router(c, dir, folder, s->err);
+    if (strcmp(name, "Transformer") && strcmp(name, "MLMTransformer"))
+        return wr_fail(s->err, WR_EUNSUPPORTED,
+                       "%s: module %s, expected Transformer, Pooling and Normalize, or SpladePooling, or Router", s->path,
                        name);
     if (*folder && wr_path_join(c->base, sizeof c->base, dir, folder))
         return wr_fail(s->err, WR_EARG, "%s/%s: the path is too long", dir, folder);
@@ -256,6 +259,7 @@ static wr_status read_modules(wr_model_config *c, const char *dir, wr_err *err)
     json_t *module;
     wr_status st = load(&s, path, dir, "modules.json", false, &present, err);
     if (st) return st;
+    c->has_modules = present;
     if (!present) return read_pooling(c, dir, "1_Pooling", false, err);
     if (!json_is_array(s.root)) st = wr_fail(err, WR_EFORMAT, "%s: expected an array", path);
     json_array_foreach(s.root, i, module) if (!st) st = read_module(c, dir, &s, module);
@@ -285,5 +289,6 @@ wr_status wr_model_config_read(wr_model_config *config, const char *dir, wr_err 
     wr_status st = read_modules(config, dir, err);
     if (!st) st = read_config(config, err);
     if (!st) st = read_length(config, err);
+    if (!st) wr_sparse_config_query(config, dir);
     return st;
 }

@@ -1,5 +1,6 @@
 /* What the JSON files of a model directory say: config.json, and sentence-transformers' modules.json,
- * 1_Pooling/config.json and sentence_bert_config.json where present.
+ * 1_Pooling/config.json and sentence_bert_config.json where present; for learned sparse models router_config.json and the
+ * configuration of their SpladePooling (sparse_config.c).
  *
  * The files are untrusted: every size is checked against the bounds below before anything is allocated by it.
  */
@@ -26,6 +27,7 @@ typedef enum wr_activation { WR_ACT_GELU, WR_ACT_RELU } wr_activation;
 typedef struct wr_model_config {
     bool distil;         /* DistilBERT's tensor names; no token types, no pooler                    */
     bool classification; /* the architecture says sequence classification                           */
+    bool masked;         /* it says masked language model                                           */
     char model_type[32]; /* "bert", "distilbert"                                                    */
     char architecture[128];
     size_t layers, dim, heads, ffn, vocab, positions, types;
@@ -36,10 +38,28 @@ typedef struct wr_model_config {
     size_t max_tokens;              /* min(sentence_bert_config.json's max_seq_length, positions)               */
     char base[WR_MAX_PATH];         /* the folder of the transformer: dir, or what modules.json names            */
     char pooling_path[WR_MAX_PATH]; /* the pooling config that was read, "" for none                      */
+    bool has_modules;               /* there is a modules.json                                            */
+    bool sparse;                    /* a SpladePooling, or a masked language model and no pooling at all  */
+    wr_sparse_act sparse_act;
+    char query_path[WR_MAX_PATH]; /* sparse: the query's weights (idf.h), "" when queries go through the model */
 } wr_model_config;
 
 /* Reads what dir holds. WR_EUNSUPPORTED names a model_type, activation, position embedding or module that we do not
  * have. */
 wr_status wr_model_config_read(wr_model_config *config, const char *dir, wr_err *err);
+
+/* ---- learned sparse models: sparse_config.c ---- */
+
+/* A SpladePooling's config.json in dir/folder. */
+wr_status wr_sparse_config_pooling(wr_model_config *config, const char *dir, const char *folder, wr_err *err);
+
+/* A Router's router_config.json in dir/folder: which folders the document's encoder and the query's weights have. */
+wr_status wr_sparse_config_router(wr_model_config *config, const char *dir, const char *folder, wr_err *err);
+
+/* The query's weights where no router names them: idf.json or query_token_weights.txt in dir. */
+void wr_sparse_config_query(wr_model_config *config, const char *dir);
+
+/* Whether a path of a module lies inside the model's folder. */
+bool wr_module_is_inside(const char *path);
 
 #endif

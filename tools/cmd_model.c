@@ -14,18 +14,26 @@ static const char *pooling_name(wr_pooling pooling)
     return name[pooling];
 }
 
+static const char *activation_name(wr_sparse_act act)
+{
+    return act == WR_SPARSE_LOG ? "ln(1 + relu)" : "ln(1 + ln(1 + relu))";
+}
+
 static void print_text(const wr_model_info *info)
 {
-    bool cross = info->kind == WR_MODEL_CROSS;
+    static const char *const kind[] = {"embedder", "cross-encoder", "learned sparse"};
     printf("model         %s\n", info->path);
-    printf("kind          %s\n", cross ? "cross-encoder" : "embedder");
+    printf("kind          %s\n", kind[info->kind]);
     printf("architecture  %s%s%s\n", info->model_type, *info->architecture ? ", " : "", info->architecture);
     printf("shape         %zu layers, %zu dimensions, %zu heads, feed-forward %zu\n", info->layers, info->dim,
            info->heads, info->ffn);
     printf("vocabulary    %zu tokens, %zu positions\n", info->vocab, info->positions);
     printf("parameters    %zu\n", info->parameters);
-    if (cross)
+    if (info->kind == WR_MODEL_CROSS)
         printf("labels        %zu\n", info->nlabels);
+    else if (info->kind == WR_MODEL_SPARSE)
+        printf("weights       %s; queries %s\n", activation_name(info->act),
+               info->has_idf ? "by a table, without the model" : "through the model");
     else
         printf("pooling       %s%s\n", pooling_name(info->pooling), info->normalize ? ", L2-normalised" : "");
     printf("token limit   %zu for documents, %zu for queries\n", info->max_doc_tokens, info->max_query_tokens);
@@ -34,17 +42,22 @@ static void print_text(const wr_model_info *info)
 
 static int print_json(const wr_model_info *info)
 {
-    bool cross = info->kind == WR_MODEL_CROSS;
+    static const char *const kind[] = {"embed", "cross", "sparse"};
+    bool cross = info->kind == WR_MODEL_CROSS, embed = info->kind == WR_MODEL_EMBED;
     json_t *reply = json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s}", "path", info->path,
-                              "name", info->name, "kind", cross ? "cross" : "embed", "model_type", info->model_type,
+                              "name", info->name, "kind", kind[info->kind], "model_type", info->model_type,
                               "architecture", info->architecture, "layers", (json_int_t)info->layers, "dim",
                               (json_int_t)info->dim, "heads", (json_int_t)info->heads, "ffn", (json_int_t)info->ffn,
                               "vocab", (json_int_t)info->vocab, "positions", (json_int_t)info->positions, "parameters",
                               (json_int_t)info->parameters, "max_doc_tokens", (json_int_t)info->max_doc_tokens,
                               "max_query_tokens", (json_int_t)info->max_query_tokens, "sha256", info->sha256);
     if (reply && cross) json_object_set_new(reply, "labels", json_integer((json_int_t)info->nlabels));
-    if (reply && !cross) json_object_set_new(reply, "pooling", json_string(pooling_name(info->pooling)));
-    if (reply && !cross) json_object_set_new(reply, "normalize", json_boolean(info->normalize));
+    if (reply && embed) json_object_set_new(reply, "pooling", json_string(pooling_name(info->pooling)));
+    if (reply && embed) json_object_set_new(reply, "normalize", json_boolean(info->normalize));
+    if (reply && !cross && !embed) {
+        json_object_set_new(reply, "activation", json_string(info->act == WR_SPARSE_LOG ? "relu" : "log1p_relu"));
+        json_object_set_new(reply, "query", json_string(info->has_idf ? "idf" : "model"));
+    }
     int failed = !reply || json_dumpf(reply, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(reply);

@@ -1,0 +1,183 @@
+#include "models/heads_mlm.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Tokens that are multiplied with a tile at a time: [96, WR_MLM_TILE] logits are 72 KB. A multiple of WR_ROW_STEP. */
+#define BLOCK_ROWS 96
+
+/* ---- reading ---- */
+
+typedef struct mlm_names {
+    const char *transform, *norm, *decoder, *bias;
+} mlm_names;
+
+static const mlm_names bert_names = {"cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+                                     "cls.predictions.decoder", "cls.predictions.bias"};
+static const mlm_names distil_names = {"vocab_transform", "vocab_layer_norm", "vocab_projector",
+                                       "vocab_projector.bias"};
+
+static const mlm_names *names_of(bool distil)
+{
+    return distil ? &distil_names : &bert_names;
+}
+
+bool wr_mlm_is_in(const wr_weights *weights, bool distil)
+{
+    char name[WR_MAX_TENSOR_NAME];
+    snprintf(name, sizeof name, "%s.weight", names_of(distil)->transform);
+    return wr_weights_has(weights, "", name);
+}
+
+/* A tile's rows as floats: where they lie, or copied into copy. */
+static const float *rows_of(const wr_table *d, size_t from, size_t n, float *copy)
+{
+    if (d->f32) return d->f32 + from * d->cols;
+    for (size_t r = 0; r < n; r++) wr_table_row(d, from + r, copy + r * d->cols);
+    return copy;
+}
+
+/* Memory for rows that are taken from bytes to floats: of one tile where they are packed at once, else of all. */
+static float *room_for_rows(const wr_mlm *mlm, wr_precision precision, wr_weights *weights)
+{
+    size_t n = precision == WR_PRECISION_INT8 && mlm->vocab > WR_MLM_TILE ? WR_MLM_TILE : mlm->vocab;
+    return wr_weights_own(weights, n * mlm->dim);
+}
+
+static wr_status make_tiles(wr_mlm *mlm, const wr_table *d, wr_weights *weights, wr_err *err)
+{
+    wr_precision precision = weights->precision;
+    if (precision == WR_PRECISION_STORED) precision = d->s8 ? WR_PRECISION_INT8 : WR_PRECISION_FP32;
+    mlm->ntiles = (mlm->vocab + WR_MLM_TILE - 1) / WR_MLM_TILE;
+    mlm->tile = calloc(mlm->ntiles, sizeof *mlm->tile);
+    float *copy = d->f32 ? NULL : room_for_rows(mlm, precision, weights);
+    wr_status st = mlm->tile && (copy || d->f32) ? WR_OK : WR_ENOMEM;
+    for (size_t t = 0; t < mlm->ntiles && !st; t++) {
+        size_t from = t * WR_MLM_TILE, n = mlm->vocab - from < WR_MLM_TILE ? mlm->vocab - from : WR_MLM_TILE;
+        float *to = precision == WR_PRECISION_INT8 || !copy ? copy : copy + from * mlm->dim;
+        st = wr_linear_init(&mlm->tile[t], weights, rows_of(d, from, n, to), NULL, n, mlm->dim, precision);
+    }
+    if (st == WR_ENOMEM) return wr_fail(err, st, "the decoder of the vocabulary: out of memory");
+    return st ? wr_fail(err, st, "the decoder of the vocabulary: this CPU cannot multiply in the precision asked for")
+              : WR_OK;
+}
+
+wr_status wr_mlm_open(wr_mlm *mlm, const wr_model_config *config, const wr_table *word, wr_weights *weights,
+                      wr_err *err)
+{
+    const mlm_names *names = names_of(config->distil);
+    char decoder[WR_MAX_TENSOR_NAME];
+    wr_table own = *word;
+    *mlm = (wr_mlm){.act = config->act, .eps = config->eps, .dim = config->dim, .vocab = config->vocab};
+    /* a hundredth of the decoder's work: it stays as it is stored */
+    wr_status st = wr_linear_read_ready(&mlm->transform, weights, "", &names->transform, 1, mlm->dim, mlm->dim,
+                                        WR_PRECISION_STORED, err);
+    if (!st) st = wr_norm_read(&mlm->norm, weights, "", names->norm, mlm->dim, err);
+    if (!st) st = wr_weights_get(weights, "", names->bias, 0, mlm->vocab, &mlm->bias, err);
+    snprintf(decoder, sizeof decoder, "%s.weight", names->decoder);
+    if (!st && wr_weights_has(weights, "", decoder))
+        st = wr_table_read(&own, weights, "", names->decoder, mlm->vocab, mlm->dim, err);
+    return st ? st : make_tiles(mlm, &own, weights, err);
+}
+
+void wr_mlm_close(wr_mlm *mlm)
+{
+    free(mlm->tile);
+    *mlm = (wr_mlm){0};
+}
+
+/* ---- running ---- */
+
+typedef struct run {
+    const wr_mlm *mlm;
+    const wr_batch *batch;
+    const float *h;   /* [ntok, dim] what the decoder multiplies, in floats */
+    wr_s8_rows bytes; /* or as bytes                                        */
+    bool integers;
+    float *y; /* [BLOCK_ROWS, WR_MLM_TILE] logits of a block and a tile     */
+    float *m; /* [nseq, vocab]                                              */
+} run;
+
+/* h = LayerNorm(act(x Wt' + bt)), all tokens. */
+static wr_status transform(const wr_mlm *mlm, const float *x, size_t ntok, wr_arena *arena, float *h)
+{
+    const wr_kernels *k = wr_kernels_get();
+    wr_s8_rows bytes = {0};
+    size_t mark = wr_arena_mark(arena), dim = mlm->dim;
+    float *y = wr_arena_calloc(arena, BLOCK_ROWS * dim, sizeof *y), *zeros = wr_arena_calloc(arena, dim, sizeof *zeros);
+    bool integers = mlm->transform.form == WR_LINEAR_S8;
+    if (!y || !zeros || (integers && !wr_s8_rows_init(&bytes, arena, BLOCK_ROWS, dim))) return WR_ENOMEM;
+    for (size_t at = 0; at < ntok; at += BLOCK_ROWS) {
+        size_t n = ntok - at < BLOCK_ROWS ? ntok - at : BLOCK_ROWS;
+        wr_linear_run(&mlm->transform, x + at * dim, n, mlm->act == WR_ACT_RELU ? WR_LINEAR_RELU : WR_LINEAR_GELU,
+                      &bytes, y);
+        memset(h + at * dim, 0, n * dim * sizeof *h);
+        k->add_norm_f32(h + at * dim, y, zeros, mlm->norm.gamma, mlm->norm.beta, mlm->eps, n, dim);
+    }
+    wr_arena_rollback(arena, mark);
+    return WR_OK;
+}
+
+static void fold(float *m, const float *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++) m[i] = y[i] > m[i] ? y[i] : m[i];
+}
+
+/* The logits of tokens at .. at + n for one tile into the maxima of their texts; *seq is the text of the first one. */
+static void run_block(const run *r, const wr_linear *tile, size_t from, size_t at, size_t n, size_t *seq)
+{
+    const wr_mlm *mlm = r->mlm;
+    if (r->integers) {
+        wr_s8_rows rows = r->bytes;
+        rows.q += at * rows.stride;
+        rows.scale += at;
+        rows.sum += at;
+        wr_linear_run_bytes(tile, &rows, n, WR_LINEAR_SUM, r->y);
+    } else {
+        wr_linear_run(tile, r->h + at * mlm->dim, n, WR_LINEAR_SUM, NULL, r->y);
+    }
+    for (size_t i = 0; i < n; i++) {
+        while (at + i >= r->batch->cu[*seq + 1]) ++*seq;
+        fold(r->m + *seq * mlm->vocab + from, r->y + i * tile->out, tile->out);
+    }
+}
+
+static wr_status run_tiles(const run *r, size_t ntok, const wr_budget *budget)
+{
+    const wr_mlm *mlm = r->mlm;
+    for (size_t t = 0; t < mlm->ntiles; t++) {
+        const wr_linear *tile = &mlm->tile[t];
+        size_t from = t * WR_MLM_TILE, seq = 0;
+        if (wr_budget_spent(budget)) return WR_STOPPED;
+        for (size_t at = 0; at < ntok; at += BLOCK_ROWS)
+            run_block(r, tile, from, at, ntok - at < BLOCK_ROWS ? ntok - at : BLOCK_ROWS, &seq);
+        for (size_t s = 0; s < r->batch->nseq; s++)
+            for (size_t i = 0; i < tile->out; i++) r->m[s * mlm->vocab + from + i] += mlm->bias[from + i];
+    }
+    return WR_OK;
+}
+
+wr_status wr_mlm_max(const wr_mlm *mlm, const float *states, const wr_batch *batch, wr_arena *arena,
+                     const wr_budget *budget, float *m)
+{
+    size_t ntok = batch->cu[batch->nseq];
+    run r = {.mlm = mlm, .batch = batch, .m = m, .integers = mlm->tile[0].form == WR_LINEAR_S8};
+    float *h = wr_arena_calloc(arena, wr_padded_rows(ntok) * mlm->dim, sizeof *h);
+    r.y = wr_arena_alloc(arena, BLOCK_ROWS * WR_MLM_TILE * sizeof *r.y);
+    if (!h || !r.y || (r.integers && !wr_s8_rows_init(&r.bytes, arena, ntok, mlm->dim))) return WR_ENOMEM;
+    r.h = h;
+    wr_status st = transform(mlm, states, ntok, arena, h);
+    if (st) return st;
+    if (r.integers) wr_linear_quantize(&mlm->tile[0], h, ntok, &r.bytes);
+    for (size_t i = 0; i < batch->nseq * mlm->vocab; i++) m[i] = -INFINITY;
+    return run_tiles(&r, ntok, budget);
+}
+
+size_t wr_mlm_arena_bytes(const wr_mlm *mlm, size_t ntok)
+{
+    size_t rows = wr_padded_rows(ntok), dim = mlm->dim;
+    return (rows * dim + BLOCK_ROWS * (WR_MLM_TILE + dim) + dim) * sizeof(float) + wr_s8_rows_bytes(ntok, dim) +
+           wr_s8_rows_bytes(BLOCK_ROWS, dim) + 8 * WR_ARENA_ALIGN;
+}
