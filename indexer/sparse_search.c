@@ -12,15 +12,14 @@
 
 /* The unit of scores: the power of two of which the largest possible score has 2^22 to 2^23. In double, because weights
  * may be so large or small that float would not hold it. */
-static double set_unit(struct search *s)
+double wr_sparse_set_units(const wr_sparse *sparse, struct part *part, size_t n)
 {
     int exponent;
-    double most = 0, scale = (double)s->sparse->header.scale;
-    for (size_t i = 0; i < s->n; i++) most += (double)s->part[i].weight * (IMPACT_MAX * scale);
+    double most = 0, scale = (double)sparse->header.scale;
+    for (size_t i = 0; i < n; i++) most += (double)part[i].weight * (IMPACT_MAX * scale);
     frexp(most, &exponent);
     double unit = ldexp(1, exponent - 23);
-    for (size_t i = 0; i < s->n; i++)
-        s->part[i].units = (uint64_t)((double)s->part[i].weight * scale / unit * 0x1p24 + 0.5);
+    for (size_t i = 0; i < n; i++) part[i].units = (uint64_t)((double)part[i].weight * scale / unit * 0x1p24 + 0.5);
     return unit;
 }
 
@@ -40,12 +39,18 @@ static wr_status order_parts(struct search *s, wr_arena *arena)
     return WR_OK;
 }
 
-/* A term that the index does not have, or whose weight is no weight, is left out. */
+bool wr_sparse_part_get(const wr_sparse *sparse, uint32_t id, float weight, struct part *part)
+{
+    if (!(weight > 0 && isfinite(weight)) || !wr_postings_get(sparse, id, &part->term)) return false;
+    part->id = id;
+    part->weight = weight;
+    return true;
+}
+
 static wr_status add_part(struct search *s, uint32_t id, float weight, wr_arena *arena)
 {
     struct part *part = &s->part[s->n];
-    if (!(weight > 0 && isfinite(weight)) || !wr_postings_get(s->sparse, id, &part->term)) return WR_OK;
-    part->weight = weight;
+    if (!wr_sparse_part_get(s->sparse, id, weight, part)) return WR_OK;
     s->n++;
     if (!part->term.docid) return WR_OK;
     size_t most = part->term.df < GROUP_DOCS ? part->term.df : GROUP_DOCS;
@@ -71,18 +76,28 @@ static wr_status search_init(struct search *s, const wr_sparse *sparse, const wr
     return order_parts(s, arena);
 }
 
-static wr_status hits_fill(struct search *s, double unit, bool partial, wr_arena *arena, wr_hits *hits)
+wr_status wr_sparse_hits_fill(wr_best *best, double unit, wr_arena *arena, wr_hits *hits)
 {
-    size_t n = wr_best_sort(&s->best);
+    size_t n = wr_best_sort(best);
     uint32_t *docid = wr_arena_calloc(arena, n, sizeof *docid);
     float *score = wr_arena_calloc(arena, n, sizeof *score);
     if (!docid || !score) return WR_ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        docid[i] = wr_best_docid(s->best.key[i]);
-        score[i] = (float)(wr_best_units(s->best.key[i]) * unit);
+        docid[i] = wr_best_docid(best->key[i]);
+        score[i] = (float)(wr_best_units(best->key[i]) * unit);
     }
-    *hits = (wr_hits){docid, score, n, partial, s->seen};
+    hits->docid = docid;
+    hits->score = score;
+    hits->n = n;
     return WR_OK;
+}
+
+static wr_status finish(struct search *s, double unit, bool partial, wr_arena *arena, wr_hits *hits)
+{
+    wr_status st = wr_sparse_hits_fill(&s->best, unit, arena, hits);
+    hits->partial = partial;
+    hits->seen = s->seen;
+    return st;
 }
 
 /* ---- groups by bound ---- */
@@ -146,7 +161,7 @@ wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query
     s.budget = budget;
     s.exclude = exclude;
     s.nexclude = nexclude;
-    double unit = set_unit(&s);
+    double unit = wr_sparse_set_units(sparse, s.part, s.n);
     const uint64_t *group = groups_by_bound(&s, arena, &n);
     if (!group) return WR_ENOMEM;
     for (size_t i = 0; i < n && !partial; i++) {
@@ -158,7 +173,7 @@ wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query
         /* Late before it began, it searches one group all the same: 20 us, and there are hits to show. */
         partial = (i > 0 && wr_budget_spent(budget)) || !wr_sparse_group_search(&s, g);
     }
-    return hits_fill(&s, unit, partial, arena, hits);
+    return finish(&s, unit, partial, arena, hits);
 }
 
 wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_query *query, size_t k,
@@ -169,7 +184,7 @@ wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_q
     if (search_init(&s, sparse, query, k, arena)) return WR_ENOMEM;
     s.exclude = exclude;
     s.nexclude = nexclude;
-    double unit = set_unit(&s);
+    double unit = wr_sparse_set_units(sparse, s.part, s.n);
     for (uint32_t group = 0; group < sparse->ngroups; group++) wr_sparse_group_exhaust(&s, group);
-    return hits_fill(&s, unit, false, arena, hits);
+    return finish(&s, unit, false, arena, hits);
 }

@@ -1,5 +1,5 @@
-/* What the two files of a search share: sparse_search.c (the query, the order of groups), sparse_group.c (one group).
- */
+/* What the files of a search share: sparse_search.c (the query, the order of groups), sparse_group.c (one group), and
+ * sparse_ann_search.c, whose scores are the same. */
 #ifndef WR_INDEXER_SPARSE_SEARCH_H
 #define WR_INDEXER_SPARSE_SEARCH_H
 
@@ -9,6 +9,7 @@
 /* A term of the query: its postings, what each stored impact adds to a sum, and what it has in the group at hand. */
 struct part {
     wr_postings term;
+    uint32_t id;
     float weight;
     uint64_t units; /* by stored impact, in 2^-24 */
 
@@ -31,6 +32,15 @@ static inline uint32_t wr_sparse_most(const struct part *part, uint8_t bound)
 {
     return bound > 0 ? wr_sparse_units(part, bound * BOUND_STEP) : 0;
 }
+
+/* A part of a query's term; false when the index does not have it, or its weight is no weight: it is left out then. */
+bool wr_sparse_part_get(const wr_sparse *sparse, uint32_t id, float weight, struct part *part);
+
+/* Sets the units of all parts of a query; returns the unit. */
+double wr_sparse_set_units(const wr_sparse *sparse, struct part *part, size_t n);
+
+/* The best as docids and scores. */
+wr_status wr_sparse_hits_fill(wr_best *best, double unit, wr_arena *arena, wr_hits *hits);
 
 struct search {
     const wr_sparse *sparse;

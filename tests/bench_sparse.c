@@ -1,10 +1,13 @@
-/* Learned sparse vectors: indexing and searching, on one thread.
+/* Learned sparse vectors: indexing and searching, exact and approximate, on one thread.
  *
- *     build/release/tests/bench_sparse VECTORS [ROWS]
+ *     build/release/tests/bench_sparse VECTORS [rows=N] [queries=N] [postings=N] [lists=N] [cluster=N] [share=X]
+ *                                      [cuts=3,5,8] [factors=0.6,0.8] [keep=FOLDER]
  *
- * VECTORS.docs, .queries and .terms come from tools/peers/sparse/vectors.py. ROWS: the first so many documents only.
- * Each query is searched once unmeasured and then ROUNDS times; its time is the best, so that neighbours on the machine
- * do not count, and the figures are over the queries. */
+ * VECTORS.docs, .queries and .terms come from tools/peers/sparse/vectors.py; rows and queries take the first so many.
+ * The next four are the parameters of sparse_ann.h, then the grid that is searched. keep: where the index is left, and
+ * used from when it is there. Each query is searched once unmeasured and then five times; its time is the best, so that
+ * neighbours on the machine do not count, and the figures are over the queries. Recall is of the ten that are best by
+ * the given weights. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +17,7 @@
 #include "data/budget.h"
 #include "data/lines.h"
 #include "data/mapfile.h"
-#include "indexer/sparse.h"
+#include "indexer/sparse_ann.h"
 
 enum { ROUNDS = 5, MAX_TERMS = 512 };
 
@@ -157,78 +160,172 @@ static void report(const char *what, double *us, size_t n)
            us[n * 99 / 100], sum / (double)n);
 }
 
-/* Share of the k best by the given weights that are in a list. */
-static double recall_of(const struct rows *docs, const struct rows *queries, uint64_t q, const wr_hits *hits, size_t k)
+enum { K = 10 };
+
+/* The K best documents of each query by the given weights. */
+static uint32_t (*wanted)[K];
+static size_t *nwanted;
+
+static void find_wanted(const struct rows *docs, const struct rows *queries)
 {
-    static float *weight;
-    static uint64_t *key;
-    if (!weight) weight = calloc(nspellings, sizeof *weight);
-    if (!key) key = calloc(docs->n, sizeof *key);
-    must(weight && key, "out of memory");
-    for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++) weight[queries->term[i]] = queries->weight[i];
-    float *best = calloc(k + 1, sizeof *best);
-    uint32_t *who = calloc(k + 1, sizeof *who);
-    wr_topk top;
-    must(best && who, "out of memory");
-    wr_topk_init(&top, k, who, best);
-    for (uint32_t d = 0; d < docs->n; d++) {
-        float sum = 0;
-        for (uint64_t i = docs->start[d]; i < docs->start[d + 1]; i++) sum += docs->weight[i] * weight[docs->term[i]];
-        if (sum > 0) wr_topk_push(&top, d, sum);
+    float *weight = calloc(nspellings, sizeof *weight);
+    wanted = calloc(queries->n + 1, sizeof *wanted);
+    nwanted = calloc(queries->n + 1, sizeof *nwanted);
+    must(weight && wanted && nwanted, "out of memory");
+    for (uint64_t q = 0; q < queries->n; q++) {
+        float best[K];
+        wr_topk top;
+        wr_topk_init(&top, K, wanted[q], best);
+        for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++)
+            weight[queries->term[i]] = queries->weight[i];
+        for (uint32_t d = 0; d < docs->n; d++) {
+            float sum = 0;
+            for (uint64_t i = docs->start[d]; i < docs->start[d + 1]; i++)
+                sum += docs->weight[i] * weight[docs->term[i]];
+            if (sum > 0) wr_topk_push(&top, d, sum);
+        }
+        nwanted[q] = wr_topk_sort(&top);
+        for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++) weight[queries->term[i]] = 0;
     }
-    size_t n = wr_topk_sort(&top), found = 0;
-    for (size_t i = 0; i < hits->n; i++)
-        for (size_t j = 0; j < n; j++) found += hits->docid[i] == who[j];
-    for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++) weight[queries->term[i]] = 0;
-    free(best);
-    free(who);
-    return n ? (double)found / (double)n : 1;
+    free(weight);
+}
+
+struct searched {
+    const wr_sparse *sparse;
+    const wr_sparse_ann *ann;
+    bool exhaustive;
+    wr_sparse_ann_options options;
+};
+
+static wr_status search(const struct searched *how, const struct query *query, wr_arena *arena, wr_hits *hits)
+{
+    wr_sparse_query q = {query->term, query->weight, query->n};
+    if (how->ann) return wr_sparse_ann_search(how->ann, &q, K, &how->options, NULL, 0, NULL, arena, hits);
+    if (how->exhaustive) return wr_sparse_search_exhaustive(how->sparse, &q, K, NULL, 0, arena, hits);
+    return wr_sparse_search(how->sparse, &q, K, NULL, 0, NULL, arena, hits);
+}
+
+static void measure(const char *what, const struct searched *how, const struct query *query, size_t n, wr_arena *arena)
+{
+    double *us = calloc(n + 1, sizeof *us);
+    size_t found = 0, want = 0, seen = 0;
+    must(us != NULL, "out of memory");
+    for (int round = 0; round <= ROUNDS; round++) {
+        for (size_t q = 0; q < n; q++) {
+            wr_hits hits;
+            double start = now_us();
+            check(search(how, &query[q], arena, &hits), &(wr_err){.text = "out of memory"});
+            double took = now_us() - start;
+            if (round == 1 || (round > 0 && took < us[q])) us[q] = took;
+            for (size_t i = 0; round == 0 && i < hits.n; i++)
+                for (size_t j = 0; j < nwanted[q]; j++) found += hits.docid[i] == wanted[q][j];
+            want += round == 0 ? nwanted[q] : 0;
+            seen += round == 0 ? hits.seen : 0;
+            wr_arena_reset(arena, 1 << 24);
+        }
+    }
+    report(what, us, n);
+    printf("   recall@10 %.4f   seen %zu\n", want ? (double)found / (double)want : 1, seen / (n ? n : 1));
+    fflush(stdout);
+    free(us);
+}
+
+static const char *option(int argc, char **argv, const char *name, const char *fallback)
+{
+    size_t n = strlen(name);
+    for (int i = 2; i < argc; i++)
+        if (!strncmp(argv[i], name, n) && argv[i][n] == '=') return argv[i] + n + 1;
+    return fallback;
+}
+
+static uint32_t number(int argc, char **argv, const char *name)
+{
+    return (uint32_t)strtoull(option(argc, argv, name, "0"), NULL, 10);
+}
+
+static void measure_grid(int argc, char **argv, const wr_sparse_ann *ann, const struct query *query, size_t n,
+                         wr_arena *arena)
+{
+    const char *cuts = option(argc, argv, "cuts", "3,4,5,6,8,12,40");
+    for (char *end; *cuts; cuts = *end ? end + 1 : end) {
+        uint32_t cut = (uint32_t)strtoul(cuts, &end, 10);
+        const char *factors = option(argc, argv, "factors", "0.5,0.6,0.7,0.8,0.9");
+        for (char *stop; *factors; factors = *stop ? stop + 1 : stop) {
+            float factor = strtof(factors, &stop);
+            char what[64];
+            snprintf(what, sizeof what, "cut %u factor %.2f", cut, (double)factor);
+            measure(what, &(struct searched){.ann = ann, .options = {factor, cut}}, query, n, arena);
+        }
+    }
+}
+
+static void build_ann(int argc, char **argv, const wr_sparse *sparse, const char *path, wr_pool *pool)
+{
+    wr_err err;
+    double start = now_us();
+    wr_sparse_ann_params params = {number(argc, argv, "postings"), number(argc, argv, "lists"),
+                                   number(argc, argv, "cluster"), strtof(option(argc, argv, "share", "0"), NULL)};
+    check(wr_sparse_ann_build(sparse, path, &params, pool, &err), &err);
+    printf("clusters: %.2f s on %u thread(s), at most %.0f MiB so far\n", (now_us() - start) / 1e6,
+           wr_pool_threads(pool), max_rss_mib());
+}
+
+static void print_sizes(const wr_sparse *sparse, const wr_sparse_ann *ann)
+{
+    wr_sparse_stats s;
+    wr_sparse_ann_stats a;
+    wr_sparse_stats_get(sparse, &s);
+    wr_sparse_ann_stats_get(ann, &a);
+    double docs = (double)s.ndocs;
+    printf("bytes a document: postings %.0f, blocks %.0f, terms %.0f; forward %.0f, lists %.0f, directory %.0f\n",
+           (double)s.bytes_postings / docs, (double)s.bytes_blocks / docs, (double)s.bytes_terms / docs,
+           (double)a.bytes_forward / docs, (double)a.bytes_lists / docs, (double)a.bytes_directory / docs);
+    printf("lists: %.1f postings a document in %llu clusters, %.1f summary entries a cluster (postings %u, lists %u, "
+           "cluster %u, share %.2f)\n",
+           (double)a.postings / docs, (unsigned long long)a.clusters,
+           (double)a.summary_entries / (double)(a.clusters ? a.clusters : 1), a.params.list_postings,
+           a.params.document_lists, a.params.cluster_docs, (double)a.params.summary_share);
 }
 
 int main(int argc, char **argv)
 {
-    char dir[] = "/tmp/bench-sparse-XXXXXX", file[64];
+    char dir[] = "/tmp/bench-sparse-XXXXXX", file[300], ann_file[300];
     struct rows docs, queries;
     wr_err err;
     wr_sparse *sparse;
+    wr_sparse_ann *ann;
     wr_arena arena;
+    wr_pool *pool = NULL;
     if (argc < 2) {
         printf("bench_sparse: no VECTORS given (tools/peers/sparse/vectors.py makes them): nothing measured\n");
         return 0;
     }
+    const char *keep = option(argc, argv, "keep", NULL);
     must(mkdtemp(dir) != NULL, "no temporary folder");
-    snprintf(file, sizeof file, "%s/sparse.bin", dir);
+    snprintf(file, sizeof file, "%s/sparse.bin", keep ? keep : dir);
+    snprintf(ann_file, sizeof ann_file, "%s/sparse_ann.bin", keep ? keep : dir);
     rows_open(&docs, beside(argv[1], ".docs"));
     rows_open(&queries, beside(argv[1], ".queries"));
     terms_read(beside(argv[1], ".terms"));
-    if (argc > 2 && strtoull(argv[2], NULL, 10) < docs.n) docs.n = strtoull(argv[2], NULL, 10);
-    build(&docs, dir, file);
+    if (number(argc, argv, "rows") && number(argc, argv, "rows") < docs.n) docs.n = number(argc, argv, "rows");
+    if (number(argc, argv, "queries") && number(argc, argv, "queries") < queries.n)
+        queries.n = number(argc, argv, "queries");
+    if (number(argc, argv, "threads") > 1) check(wr_pool_open(&pool, number(argc, argv, "threads"), NULL, &err), &err);
+    if (!keep || !wr_path_exists(file)) build(&docs, dir, file);
     check(wr_sparse_open(&sparse, file, &err), &err);
+    if (!keep || !wr_path_exists(ann_file)) build_ann(argc, argv, sparse, ann_file, pool);
+    check(wr_sparse_ann_open(&ann, sparse, ann_file, &err), &err);
     check(wr_arena_init(&arena, (size_t)1 << 30), &err);
+    print_sizes(sparse, ann);
     struct query *query = queries_open(&queries, sparse);
-    double *us = calloc(queries.n + 1, sizeof *us), recall = 0;
-    size_t sampled = queries.n < 100 ? queries.n : 100;
-    for (size_t e = 0; e < 2; e++) {
-        for (int round = 0; round <= ROUNDS; round++) {
-            for (uint64_t q = 0; q < queries.n; q++) {
-                wr_hits hits;
-                wr_sparse_query sq = {query[q].term, query[q].weight, query[q].n};
-                double start = now_us();
-                if (e)
-                    check(wr_sparse_search_exhaustive(sparse, &sq, 10, NULL, 0, &arena, &hits), &err);
-                else
-                    check(wr_sparse_search(sparse, &sq, 10, NULL, 0, NULL, &arena, &hits), &err);
-                double took = now_us() - start;
-                if (round == 1 || (round > 0 && took < us[q])) us[q] = took;
-                if (round == 0 && !e && q < sampled) recall += recall_of(&docs, &queries, q, &hits, 10);
-                wr_arena_reset(&arena, 1 << 24);
-            }
-        }
-        report(e ? "exhaustive" : "exact", us, queries.n);
-        if (!e) printf("   recall@10 against the given weights %.4f", recall / (double)sampled);
-        printf("\n");
-    }
+    find_wanted(&docs, &queries);
+    measure("exact", &(struct searched){.sparse = sparse}, query, queries.n, &arena);
+    if (number(argc, argv, "exhaustive"))
+        measure("exhaustive", &(struct searched){.sparse = sparse, .exhaustive = true}, query, queries.n, &arena);
+    measure_grid(argc, argv, ann, query, queries.n, &arena);
+    wr_sparse_ann_close(ann);
     wr_sparse_close(sparse);
+    wr_pool_close(pool);
     wr_arena_release(&arena);
     return wr_dir_remove(dir, &err) ? 1 : 0;
 }
