@@ -23,6 +23,11 @@ wr_corpus_format wr_corpus_format_of(const wr_corpus *corpus)
     return corpus->format;
 }
 
+bool wr_corpus_format_has_vectors(wr_corpus_format format)
+{
+    return format == WR_CORPUS_VECTORS || format == WR_CORPUS_CIFF;
+}
+
 const char *wr_corpus_format_name(wr_corpus_format format)
 {
     for (size_t i = 0; i < NAMES; i++)
@@ -130,8 +135,6 @@ static wr_status beir_path(const char *folder, char *out, size_t cap, wr_err *er
 
 static wr_status unsupported(wr_corpus_format format, const char *path, wr_err *err)
 {
-    if (format == WR_CORPUS_VECTORS)
-        return wr_fail(err, WR_EUNSUPPORTED, "%s: documents with precomputed vectors are not read yet", path);
     if (format == WR_CORPUS_CIFF) return wr_fail(err, WR_EUNSUPPORTED, "%s: CIFF files are not read yet", path);
     return WR_OK;
 }
@@ -172,6 +175,8 @@ void wr_corpus_close(wr_corpus *corpus)
     wr_lines_close(corpus->lines);
     json_decref(corpus->record);
     free(corpus->dumped);
+    free(corpus->token);
+    free(corpus->weight);
     wr_bytes_release(&corpus->raw);
     wr_bytes_release(&corpus->docno);
     wr_bytes_release(&corpus->title);
@@ -184,6 +189,14 @@ static void hash_field(wr_sha256 *sha, const char *s, size_t n)
     uint64_t length = n;
     wr_sha256_add(sha, &length, sizeof length);
     wr_sha256_add(sha, s, n);
+}
+
+static void hash_vector(wr_sha256 *sha, const wr_doc *doc)
+{
+    for (size_t i = 0; i < doc->ntokens; i++) {
+        hash_field(sha, doc->token[i], strlen(doc->token[i]));
+        wr_sha256_add(sha, &doc->weight[i], sizeof doc->weight[i]);
+    }
 }
 
 wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err)
@@ -212,6 +225,7 @@ wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err)
         hash_field(corpus->sha, doc->title, doc->title_len);
         hash_field(corpus->sha, doc->text, doc->text_len);
         hash_field(corpus->sha, doc->metadata, doc->metadata_len);
+        hash_vector(corpus->sha, doc);
     }
     return WR_OK;
 }

@@ -23,6 +23,10 @@ struct wr_corpus {
     char *dumped;                     /* its metadata       */
     wr_bytes raw, docno, title, text; /* the other formats  */
 
+    const char **token; /* [token_cap] of the vector */
+    float *weight;
+    size_t token_cap;
+
     size_t columns;   /* tsv: of the first line, which all have               */
     const char *rest; /* TREC: what follows </DOC> in the same line, or NULL  */
     size_t rest_n;

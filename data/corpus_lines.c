@@ -1,4 +1,6 @@
 /* Formats with one document in a line: jsonl, which is BEIR's too, and MS MARCO's tsv. */
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +93,43 @@ static wr_status dissolve(wr_corpus *corpus, json_t *metadata, wr_err *err)
     return json_is_object(inner) && json_object_update_missing(metadata, inner) ? no_memory(corpus, err) : WR_OK;
 }
 
+static wr_status grow_vector(wr_corpus *corpus, size_t n, wr_err *err)
+{
+    if (n <= corpus->token_cap) return WR_OK;
+    const char **token = realloc(corpus->token, n * sizeof *token);
+    if (token) corpus->token = token;
+    float *weight = realloc(corpus->weight, n * sizeof *weight);
+    if (weight) corpus->weight = weight;
+    if (!token || !weight) return no_memory(corpus, err);
+    corpus->token_cap = n;
+    return WR_OK;
+}
+
+/* "vector": {"token": weight}; a weight of 0 says nothing. Tokens are borrowed from the record. */
+static wr_status take_vector(wr_corpus *corpus, json_t *metadata, wr_doc *doc, wr_err *err)
+{
+    static const char *const names[] = {"vector", NULL};
+    const char *name = "", *token;
+    json_t *vector = take(corpus, metadata, names, &name), *value;
+    if (!json_is_object(vector)) return wr_corpus_fail(corpus, err, "no \"vector\", an object of token weights");
+    wr_status st = grow_vector(corpus, json_object_size(vector), err);
+    if (st) return st;
+    doc->token = corpus->token;
+    doc->weight = corpus->weight;
+    json_object_foreach(vector, token, value)
+    {
+        float w = json_is_number(value) ? (float)json_number_value(value) : NAN;
+        size_t n = strlen(token);
+        if (!(w >= 0 && w <= FLT_MAX)) return wr_corpus_fail(corpus, err, "a weight in \"vector\" is no number from 0");
+        if (n == 0 || n > WR_MAX_TOKEN_BYTES)
+            return wr_corpus_fail(corpus, err, "a token in \"vector\" is empty or longer than 1024 bytes");
+        if (!(w > 0)) continue;
+        corpus->token[doc->ntokens] = token;
+        corpus->weight[doc->ntokens++] = w;
+    }
+    return WR_OK;
+}
+
 static wr_status read_record(wr_corpus *corpus, json_t *metadata, wr_doc *doc, wr_err *err)
 {
     static const char *const text[] = {"text", "contents", "body", NULL}, *const title[] = {"title", NULL};
@@ -98,7 +137,8 @@ static wr_status read_record(wr_corpus *corpus, json_t *metadata, wr_doc *doc, w
     wr_status st = take_id(corpus, metadata, doc, err);
     if (!st) st = take_text(corpus, metadata, text, &doc->text, &doc->text_len, &found, err);
     if (!st) st = take_text(corpus, metadata, title, &doc->title, &doc->title_len, &found, err);
-    if (!st && !found) st = wr_corpus_fail(corpus, err, "no \"text\", \"contents\", \"body\" or \"title\"");
+    if (!st && corpus->format == WR_CORPUS_VECTORS) st = take_vector(corpus, metadata, doc, err);
+    else if (!st && !found) st = wr_corpus_fail(corpus, err, "no \"text\", \"contents\", \"body\" or \"title\"");
     if (!st) st = dissolve(corpus, metadata, err);
     return st ? st : dump(corpus, metadata, doc, err);
 }

@@ -93,6 +93,25 @@ static wr_status join(const wr_doc *doc, wr_arena *arena, wr_text *out)
     return WR_OK;
 }
 
+static wr_status copy_vector(wr_doc *to, const wr_doc *from, wr_arena *arena)
+{
+    const char **token = wr_arena_alloc(arena, from->ntokens * sizeof *token);
+    float *weight = wr_arena_alloc(arena, from->ntokens * sizeof *weight);
+    size_t bytes = 0;
+    for (size_t i = 0; i < from->ntokens; i++) bytes += strlen(from->token[i]) + 1;
+    char *text = wr_arena_alloc(arena, bytes);
+    if (!token || !weight || !text) return WR_ENOMEM;
+    for (size_t i = 0; i < from->ntokens; i++) {
+        size_t n = strlen(from->token[i]) + 1;
+        token[i] = memcpy(text, from->token[i], n);
+        weight[i] = from->weight[i];
+        text += n;
+    }
+    to->token = token;
+    to->weight = weight;
+    return WR_OK;
+}
+
 static wr_status copy(wr_doc *to, const wr_doc *from, wr_arena *arena)
 {
     *to = *from;
@@ -100,7 +119,8 @@ static wr_status copy(wr_doc *to, const wr_doc *from, wr_arena *arena)
     to->title = wr_arena_strndup(arena, from->title, from->title_len);
     to->text = wr_arena_strndup(arena, from->text, from->text_len);
     to->metadata = wr_arena_strndup(arena, from->metadata, from->metadata_len);
-    return to->docno && to->title && to->text && to->metadata ? WR_OK : WR_ENOMEM;
+    if (!to->docno || !to->title || !to->text || !to->metadata) return WR_ENOMEM;
+    return from->ntokens ? copy_vector(to, from, arena) : WR_OK;
 }
 
 wr_status wr_batch_read(wr_doc_batch *b, wr_corpus *corpus, wr_err *err)

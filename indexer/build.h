@@ -17,6 +17,10 @@
 #include "indexer/sparse.h"
 #include "models/model.h"
 
+/* Where the weights of a query's tokens come from: the model where it has a table, else inference; the model's table and
+ * nothing else; the documents that are indexed; a file. */
+typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FILE } wr_idf_source;
+
 typedef struct wr_build_options {
     const char *corpus;
     wr_corpus_format format;
@@ -26,6 +30,10 @@ typedef struct wr_build_options {
     const wr_model *dense; /* NULL = no dense index */
     const char *factory;   /* NULL = wr_dense_default_factory() */
     bool fast_build;
+    const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
+    bool no_sparse;         /* vectors that the corpus brings are left out                                   */
+    wr_idf_source idf;
+    const char *idf_file; /* of WR_IDF_FILE */
     wr_pool *pool;
     /* Called now and then on the building thread: documents so far, corpus bytes read and in all (0 = unknown). */
     void (*progress)(void *arg, const char *phase, uint64_t docs, uint64_t read, uint64_t total);
@@ -34,8 +42,10 @@ typedef struct wr_build_options {
 
 typedef struct wr_build_report {
     uint64_t documents, documents_cut; /* cut: longer than the dense model's limit */
+    uint64_t sparse_documents_cut;     /* than the sparse model's                  */
+    bool has_sparse;
     char generation[32];
-    double seconds_read, seconds_dense, seconds_postings, seconds_graph;
+    double seconds_read, seconds_dense, seconds_sparse, seconds_postings, seconds_graph;
 } wr_build_report;
 
 /* An empty corpus is WR_EFORMAT. Older generations are kept until the new one is published; then all but the newest

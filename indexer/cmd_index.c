@@ -13,9 +13,10 @@
 #define DEFAULT_MODEL "all-MiniLM-L6-v2"
 
 struct args {
-    const char *corpus, *out, *format, *dense, *sparse, *factory, *pooling, *max_tokens, *analyzer, *progress;
+    const char *corpus, *out, *format, *dense, *sparse, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
+    const char *precision;
     bool no_dense, no_sparse, fast_build;
-    double k1, b;
+    double k1, b, prune_ratio;
     size_t threads;
 };
 
@@ -118,20 +119,56 @@ static wr_status read_max_tokens(const char *text, wr_model_options *options, wr
     return WR_OK;
 }
 
-/* The model that was named; else the default one, or none when it is nowhere (*model stays NULL). */
-static wr_status open_model(const struct args *a, wr_model **model, wr_err *err)
+/* What the documents bring, where that can be told without reading them twice. */
+static wr_status tell_format(const struct args *a, wr_corpus_format *format, wr_err *err)
 {
-    wr_model_options options = {0};
+    wr_corpus *corpus;
+    if (*format != WR_CORPUS_AUTO || !strcmp(a->corpus, "-")) return WR_OK;
+    wr_status st = wr_corpus_open(&corpus, a->corpus, *format, err);
+    if (st) return st;
+    if (wr_corpus_format_has_vectors(wr_corpus_format_of(corpus))) *format = wr_corpus_format_of(corpus);
+    wr_corpus_close(corpus);
+    return WR_OK;
+}
+
+static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err *err)
+{
+    if (a->no_sparse && a->sparse) return wr_fail(err, WR_EARG, "--no-sparse and --sparse exclude each other");
+    build->no_sparse = a->no_sparse;
+    if (!a->idf) return WR_OK;
+    build->idf = !strcmp(a->idf, "model") ? WR_IDF_MODEL : !strcmp(a->idf, "corpus") ? WR_IDF_CORPUS : WR_IDF_FILE;
+    build->idf_file = a->idf;
+    if (build->idf != WR_IDF_FILE || wr_path_exists(a->idf)) return WR_OK;
+    return wr_fail(err, WR_EARG, "--idf %s: expected model, corpus or a file of token weights", a->idf);
+}
+
+/* The sparse model that was named; its tokenizer alone where the documents bring their weights. */
+static wr_status open_sparse(const struct args *a, wr_corpus_format format, wr_model **model, wr_err *err)
+{
+    wr_model_options options = {.precision = a->precision,
+                                .prune_ratio = a->prune_ratio,
+                                .tokenizer_only = wr_corpus_format_has_vectors(format)};
+    *model = NULL;
+    if (!a->sparse) return WR_OK;
+    wr_status st = read_max_tokens(a->max_tokens, &options, err);
+    return st ? st : wr_model_open(model, a->sparse, &options, err);
+}
+
+/* The model that was named; else the default one, or none when it is nowhere (*model stays NULL). A corpus of vectors is
+ * not encoded unless that is asked for: its texts are often missing. */
+static wr_status open_model(const struct args *a, wr_corpus_format format, wr_model **model, wr_err *err)
+{
+    wr_model_options options = {.precision = a->precision};
     *model = NULL;
     if (a->no_dense && a->dense) return wr_fail(err, WR_EARG, "--no-dense and --dense exclude each other");
-    if (a->no_dense) return WR_OK;
+    if (a->no_dense || (!a->dense && wr_corpus_format_has_vectors(format))) return WR_OK;
     wr_status st = read_pooling(a->pooling, &options.pooling, err);
     if (!st) st = read_max_tokens(a->max_tokens, &options, err);
     if (st) return st;
     st = wr_model_open(model, a->dense ? a->dense : DEFAULT_MODEL, &options, err);
     if (st == WR_ENOTFOUND && !a->dense) {
         fprintf(stderr, "weir index: the default model " DEFAULT_MODEL " is not installed (tools/setup --minilm, or "
-                        "--dense MODEL): building BM25 only\n");
+                        "--dense MODEL): building no dense index\n");
         return WR_OK;
     }
     return st;
@@ -152,6 +189,7 @@ static void summary(const struct args *a, bool dense, const wr_build_report *r, 
            (double)r->documents / seconds);
     printf("  reading and storing %.1f s, postings %.1f s", r->seconds_read, r->seconds_postings);
     if (dense) printf(", vectors %.1f s, dense index %.1f s", r->seconds_dense, r->seconds_graph);
+    if (r->has_sparse) printf(", learned sparse %.1f s", r->seconds_sparse);
     printf("\n");
     if (!wr_manifest_load(&m, a->out, &err)) {
         for (size_t i = 0; i < WR_FILE_COUNT; i++)
@@ -161,6 +199,9 @@ static void summary(const struct args *a, bool dense, const wr_build_report *r, 
                    "  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut\n",
                    m.info.dense_factory, a->fast_build ? " (fast build)" : "", r->documents_cut, r->documents,
                    m.info.dense_max_doc_tokens);
+        if (r->has_sparse && !strcmp(m.info.sparse_documents, "model"))
+            printf("  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut for sparse.bin\n",
+                   r->sparse_documents_cut, r->documents, m.info.sparse_max_doc_tokens);
     }
     wr_manifest_release(&m);
 }
@@ -170,13 +211,12 @@ static void summary(const struct args *a, bool dense, const wr_build_report *r, 
 static wr_status check(const struct args *a, wr_build_options *build, struct view *view, wr_err *err)
 {
     if (!a->corpus && !a->factory) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
-    if (!a->corpus && (a->dense || a->no_dense || a->max_tokens || a->pooling))
+    if (!a->corpus && (a->dense || a->no_dense || a->max_tokens || a->pooling || a->sparse || a->idf))
         return wr_fail(err, WR_EARG, "without --corpus only the dense index is built anew: the model stays as it is");
     if (!a->out) return wr_fail(err, WR_EARG, "no place for the index, expected --out DIR");
-    if (a->sparse)
-        return wr_fail(err, WR_EUNSUPPORTED, "--sparse %s: learned sparse indexes are not built yet", a->sparse);
     if (a->threads > 1024) return wr_fail(err, WR_EARG, "--threads %zu: at most 1024", a->threads);
     wr_status st = read_progress(a->progress, &view->kind, err);
+    if (!st) st = read_idf(a, build, err);
     return st ? st : wr_corpus_format_parse(a->format, &build->format, err);
 }
 
@@ -191,13 +231,16 @@ static wr_status index_corpus(const struct args *a, wr_err *err)
                               .fast_build = a->fast_build,
                               .arg = &view};
     wr_build_report report;
-    wr_model *model = NULL;
+    wr_model *model = NULL, *sparse = NULL;
     wr_pool *pool = NULL;
     wr_status st = check(a, &build, &view, err);
-    if (!st && a->corpus) st = open_model(a, &model, err);
+    if (!st && a->corpus) st = tell_format(a, &build.format, err);
+    if (!st && a->corpus) st = open_model(a, build.format, &model, err);
+    if (!st && a->corpus) st = open_sparse(a, build.format, &sparse, err);
     if (!st) st = wr_pool_open(&pool, (unsigned)a->threads, wr_dense_thread_init, err);
     if (st) goto done;
     build.dense = model;
+    build.sparse = sparse;
     build.pool = pool;
     build.progress = view.kind == SILENT ? NULL : show;
     view.began = wr_clock_now(&wr_clock_system);
@@ -207,6 +250,7 @@ static wr_status index_corpus(const struct args *a, wr_err *err)
 done:
     wr_pool_close(pool);
     wr_model_close(model);
+    wr_model_close(sparse);
     return st;
 }
 
@@ -217,12 +261,18 @@ static int run(int argc, char **argv)
         {"corpus", "PATH", "a BEIR folder, a file (.gz is read as is), or - for standard input", WR_OPT_TEXT,
          &a.corpus},
         {"out", "DIR", "the index directory; a new generation beside the one it may hold", WR_OPT_TEXT, &a.out},
-        {"format", "NAME", "auto, beir, jsonl, msmarco or trec (auto)", WR_OPT_TEXT, &a.format},
+        {"format", "NAME", "auto, beir, jsonl, msmarco, trec, or vectors or ciff, whose documents bring weights (auto)",
+         WR_OPT_TEXT, &a.format},
         {"dense", "MODEL", "encodes documents with MODEL (" DEFAULT_MODEL " when it is installed)", WR_OPT_TEXT,
          &a.dense},
-        {"no-dense", NULL, "builds BM25 only", WR_OPT_FLAG, &a.no_dense},
-        {"sparse", "MODEL", "not built yet", WR_OPT_TEXT, &a.sparse},
-        {"no-sparse", NULL, "accepted: there is no learned sparse index yet", WR_OPT_FLAG, &a.no_sparse},
+        {"no-dense", NULL, "builds no dense index", WR_OPT_FLAG, &a.no_dense},
+        {"sparse", "MODEL", "a learned sparse index: encodes documents with MODEL; its tokenizer is the query's",
+         WR_OPT_TEXT, &a.sparse},
+        {"no-sparse", NULL, "builds no learned sparse index, also of a corpus of vectors", WR_OPT_FLAG, &a.no_sparse},
+        {"idf", "model|corpus|FILE", "what a query's tokens weigh (the model's table; without one the model runs)",
+         WR_OPT_TEXT, &a.idf},
+        {"prune-ratio", "R", "drops learned weights up to this share of a document's largest (0)", WR_OPT_DOUBLE,
+         &a.prune_ratio},
         {"dense-index", "FACTORY",
          "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size); without --corpus, of the vectors in DIR",
          WR_OPT_TEXT, &a.factory},
@@ -232,6 +282,7 @@ static int run(int argc, char **argv)
         {"analyzer", "NAME", "english, none, or another language of Snowball's (english)", WR_OPT_TEXT, &a.analyzer},
         {"k1", "X", "BM25's k1 (0.9)", WR_OPT_DOUBLE, &a.k1},
         {"b", "X", "BM25's b (0.4)", WR_OPT_DOUBLE, &a.b},
+        {"precision", "P", "arithmetic of the models: fp32, bf16 or int8 (as they are stored)", WR_OPT_TEXT, &a.precision},
         {"threads", "N", "threads that compute (as many as this process may use)", WR_OPT_SIZE, &a.threads},
         {"fast-build", NULL, "builds FAISS's index on all threads; its bytes may differ from run to run", WR_OPT_FLAG,
          &a.fast_build},
@@ -248,7 +299,7 @@ static int run(int argc, char **argv)
 
 const struct wr_command wr_cmd_index = {
     .name = "index",
-    .usage = "weir index --corpus PATH --out DIR [--dense MODEL | --no-dense] [options]\n"
+    .usage = "weir index --corpus PATH --out DIR [--dense MODEL | --no-dense] [--sparse MODEL] [options]\n"
              "       weir index --out DIR --dense-index FACTORY [--fast-build]",
     .summary = "builds an index of a corpus",
     .run = run,

@@ -15,7 +15,8 @@ struct part {
 enum { PARTS_MAX = WR_FILE_COUNT + 3 };
 
 static const char *const file_holds[WR_FILE_COUNT] = {"texts, by number and by docno (LMDB)", "passage -> document",
-                                                      "BM25 impact postings", "vectors", "dense index (FAISS)"};
+                                                      "BM25 impact postings", "vectors", "dense index (FAISS)",
+                                                      "learned sparse postings", "weights of a query's tokens"};
 
 static size_t list_parts(const wr_manifest *m, const wr_sparse_stats *s, struct part part[PARTS_MAX])
 {

@@ -1,6 +1,7 @@
 #include "indexer/index.h"
 
 #include <errno.h>
+#include <float.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,14 +13,19 @@
 
 #define PASSAGES_MAGIC "WRPASSAG"
 #define PASSAGES_VERSION 1
+#define QUERY_MAGIC "WRQUERYW"
+#define QUERY_VERSION 1
 
 struct wr_index {
     char *dir, *name;
     wr_manifest manifest;
     wr_docstore *docs;
     wr_sparse *bm25;
-    wr_dense *dense; /* NULL without */
-    wr_map passages_map;
+    wr_dense *dense;   /* NULL without */
+    wr_sparse *sparse; /* learned; NULL without */
+    wr_map passages_map, query_map;
+    const float *query_weight; /* [nquery] in the map, or NULL */
+    size_t nquery;
     const uint32_t *document; /* [passages] in the map, ascending */
 };
 
@@ -40,7 +46,7 @@ static wr_status file_path(char path[PATH_MAX], const char *dir, const char *gen
  * holds their headers. Their readers check the rest as they go. */
 static size_t blocks_at_open(enum wr_index_file which)
 {
-    return which == WR_FILE_BM25 || which == WR_FILE_VECTORS ? 1 : SIZE_MAX;
+    return which == WR_FILE_BM25 || which == WR_FILE_SPARSE || which == WR_FILE_VECTORS ? 1 : SIZE_MAX;
 }
 
 static wr_status verify_files(const wr_manifest *m, const char *dir, wr_err *err)
@@ -101,25 +107,59 @@ static wr_status open_dense(wr_index *x, const char *dir, wr_err *err)
     return st;
 }
 
+/* The weights of a query's tokens: finite, none below 0. */
+static wr_status open_query_weights(wr_index *x, const char *path, wr_err *err)
+{
+    const unsigned char *payload;
+    size_t size;
+    wr_status st = wr_map_open_checked(&x->query_map, path, QUERY_MAGIC, QUERY_VERSION, &payload, &size, err);
+    if (st) return st;
+    if (size % sizeof *x->query_weight) return wr_fail(err, WR_EFORMAT, "%s: %zu bytes are no table of floats", path, size);
+    x->query_weight = (const float *)(const void *)payload;
+    x->nquery = size / sizeof *x->query_weight;
+    for (size_t i = 0; i < x->nquery; i++)
+        if (!(x->query_weight[i] >= 0 && x->query_weight[i] <= FLT_MAX))
+            return wr_fail(err, WR_EFORMAT, "%s: the weight of token %zu is none", path, i);
+    return WR_OK;
+}
+
+static wr_status open_postings(wr_index *x, const char *dir, enum wr_index_file which, wr_sparse **out, wr_err *err)
+{
+    const wr_sparse_kind kind = which == WR_FILE_BM25 ? WR_SPARSE_BM25 : WR_SPARSE_WEIGHTS;
+    wr_sparse_stats stats;
+    char path[PATH_MAX];
+    wr_status st = file_path(path, dir, x->manifest.info.generation, which, err);
+    if (!st) st = wr_sparse_open(out, path, err);
+    if (st) return st;
+    wr_sparse_stats_get(*out, &stats);
+    if (stats.kind != kind)
+        return wr_fail(err, WR_EFORMAT, "%s: postings of kind %d, expected %d (1 is BM25's, 2 weights as given)", path,
+                       (int)stats.kind, (int)kind);
+    return counts_agree(path, stats.ndocs, x->manifest.info.passages, "passages", err);
+}
+
+static wr_status open_sparse(wr_index *x, const char *dir, wr_err *err)
+{
+    char path[PATH_MAX];
+    if (!x->manifest.info.has_sparse) return WR_OK;
+    wr_status st = open_postings(x, dir, WR_FILE_SPARSE, &x->sparse, err);
+    if (st || !x->manifest.file[WR_FILE_QUERY].present) return st;
+    st = file_path(path, dir, x->manifest.info.generation, WR_FILE_QUERY, err);
+    return st ? st : open_query_weights(x, path, err);
+}
+
 static wr_status open_stores(wr_index *x, const char *dir, wr_err *err)
 {
     const wr_index_info *info = &x->manifest.info;
-    wr_sparse_stats stats;
     char path[PATH_MAX];
     wr_status st = file_path(path, dir, info->generation, WR_FILE_DOCS, err);
     if (!st) st = wr_docstore_open(&x->docs, path, err);
     if (!st) st = counts_agree(path, wr_docstore_count(x->docs), info->documents, "documents", err);
     if (!st) st = file_path(path, dir, info->generation, WR_FILE_PASSAGES, err);
     if (!st) st = open_passages(x, path, err);
-    if (!st) st = file_path(path, dir, info->generation, WR_FILE_BM25, err);
-    if (!st) st = wr_sparse_open(&x->bm25, path, err);
-    if (st) return st;
-    wr_sparse_stats_get(x->bm25, &stats);
-    if (stats.kind != WR_SPARSE_BM25)
-        return wr_fail(err, WR_EFORMAT, "%s: postings of kind %d, expected BM25's, %d", path, (int)stats.kind,
-                       WR_SPARSE_BM25);
-    if ((st = counts_agree(path, stats.ndocs, info->passages, "passages", err))) return st;
-    return open_dense(x, dir, err);
+    if (!st) st = open_postings(x, dir, WR_FILE_BM25, &x->bm25, err);
+    if (!st) st = open_sparse(x, dir, err);
+    return st ? st : open_dense(x, dir, err);
 }
 
 /* The folder's own name, whatever way it was written ("a/b/", "."). */
@@ -169,8 +209,10 @@ void wr_index_close(wr_index *x)
     if (!x) return;
     wr_docstore_close(x->docs);
     wr_sparse_close(x->bm25);
+    wr_sparse_close(x->sparse);
     wr_dense_close(x->dense);
     wr_map_close(&x->passages_map);
+    wr_map_close(&x->query_map);
     wr_manifest_release(&x->manifest);
     free(x->dir);
     free(x->name);
@@ -207,6 +249,17 @@ const wr_sparse *wr_index_bm25(const wr_index *x)
 const wr_dense *wr_index_dense(const wr_index *x)
 {
     return x->dense;
+}
+
+const wr_sparse *wr_index_sparse(const wr_index *x)
+{
+    return x->sparse;
+}
+
+const float *wr_index_query_weights(const wr_index *x, size_t *n)
+{
+    *n = x->nquery;
+    return x->query_weight;
 }
 
 /* First passage whose document is >= d. */
@@ -252,6 +305,7 @@ static wr_status verify_stores(const char *dir, wr_err *err)
     if (st) return st;
     st = wr_docstore_verify(x->docs, err);
     if (!st) st = wr_sparse_verify(x->bm25, err);
+    if (!st && x->sparse) st = wr_sparse_verify(x->sparse, err);
     if (!st && x->dense) {
         st = file_path(path, dir, x->manifest.info.generation, WR_FILE_VECTORS, err);
         if (!st) st = wr_vectors_open(&vectors, path, err);

@@ -6,6 +6,9 @@
  *     docs.mdb         documents (docstore.h)
  *     passages.bin     passage -> document map (checked file "WRPASSAG": u32 document[npassages])
  *     bm25.bin         impact postings (sparse.h)
+ *     sparse.bin       learned sparse postings (sparse.h; terms are the model's tokens), absent without
+ *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id), absent
+ *                      where queries go through the model
  *     vectors.bin      dense vectors (dense.h), absent without dense
  *     dense.faiss      the FAISS index, absent for "Flat" and without dense
  *
@@ -17,6 +20,9 @@
  *   "analyzer": "english", "bm25": {"k1","b"}, "default_pipeline": "...",
  *   "dense": {"model": {"path","sha256","name"}, "dim","pooling","normalize","max_doc_tokens","max_query_tokens",
  *             "factory","fast_build","documents_cut"} or null,
+ *   "sparse": {"model": {"path","sha256","name"} or null (then there are no token limits), "max_doc_tokens",
+ *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
+ *              "idf": where the table is from, "model", "corpus", "file" or "none", "prune_ratio", "documents_cut"} or null
  *   "segments": [{"base": 0, "passages": N, "documents": N,
  *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}],
  *   "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and "xxh3"
@@ -52,6 +58,14 @@ typedef struct wr_index_info {
     size_t dense_dim, dense_max_doc_tokens, dense_max_query_tokens;
     bool dense_normalize, dense_fast_build;
     uint64_t documents_cut;
+    bool has_sparse;                /* learned sparse postings */
+    const char *sparse_model_path, *sparse_model_sha256, *sparse_model_name; /* "" without a model       */
+    const char *sparse_documents;   /* "model", "vectors"                                        */
+    const char *sparse_query;       /* "idf" (table), "model" (inference), "none" (given alone)  */
+    const char *sparse_idf;         /* "model", "corpus", "file", "none"                         */
+    size_t sparse_max_doc_tokens, sparse_max_query_tokens;
+    double sparse_prune_ratio;
+    uint64_t sparse_documents_cut;
 } wr_index_info;
 
 /* Opens the current generation of dir. WR_ENOTFOUND without a manifest; WR_EFORMAT names the file that is wrong. When a
@@ -65,6 +79,10 @@ uint32_t wr_index_document(const wr_index *index, uint32_t passage);
 const wr_docstore *wr_index_docstore(const wr_index *index);
 const wr_sparse *wr_index_bm25(const wr_index *index);
 const wr_dense *wr_index_dense(const wr_index *index); /* NULL without dense */
+const wr_sparse *wr_index_sparse(const wr_index *index); /* learned; NULL without */
+
+/* What a query's tokens weigh, [*n] by token id; NULL where sparse_query is not "idf". */
+const float *wr_index_query_weights(const wr_index *index, size_t *n);
 
 /* Passages of a document (one today): the range [*first, *first + *n). */
 void wr_index_passages(const wr_index *index, uint32_t document, uint32_t *first, uint32_t *n);

@@ -22,8 +22,8 @@
 /* 15 digits: 0.9 is written as 0.9 and read back as the same number. */
 #define DUMP (JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(15))
 
-const char *const wr_index_file_name[WR_FILE_COUNT] = {"docs.mdb", "passages.bin", "bm25.bin", "vectors.bin",
-                                                       "dense.faiss"};
+const char *const wr_index_file_name[WR_FILE_COUNT] = {"docs.mdb",    "passages.bin", "bm25.bin", "vectors.bin",
+                                                       "dense.faiss", "sparse.bin",   "query.bin"};
 
 bool wr_generation_parse(const char *name, uint32_t *number)
 {
@@ -168,6 +168,60 @@ static void read_dense(fields *f, const json_t *root, wr_index_info *info)
     f->path = "";
 }
 
+static const char *choice_of(fields *f, const json_t *object, const char *key, const char *const *choice, size_t n)
+{
+    const char *text = text_of(f, object, key, 16);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(text, choice[i])) return choice[i];
+    wrong(f, key, "one of the words that weir writes there");
+    return choice[0];
+}
+
+static void read_sparse_model(fields *f, const json_t *sparse, wr_index_info *info)
+{
+    if (json_is_null(json_object_get(sparse, "model"))) return;
+    const json_t *model = member(f, sparse, "model", JSON_OBJECT, "an object or null");
+    f->path = "sparse.model.";
+    info->sparse_model_path = text_of(f, model, "path", 4096);
+    info->sparse_model_sha256 = sha256_of(f, model, "sha256");
+    info->sparse_model_name = text_of(f, model, "name", 255);
+    f->path = "sparse.";
+    info->sparse_max_doc_tokens = number_of(f, sparse, "max_doc_tokens", 1, 1u << 20);
+    info->sparse_max_query_tokens = number_of(f, sparse, "max_query_tokens", 1, 1u << 20);
+}
+
+/* Absent in manifests that were written before there was anything to say. */
+static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
+{
+    static const char *const documents[] = {"model", "vectors"}, *const query[] = {"idf", "model", "none"},
+                             *const idf[] = {"model", "corpus", "file", "none"};
+    const json_t *sparse = json_object_get(root, "sparse");
+    info->sparse_model_path = info->sparse_model_sha256 = info->sparse_model_name = "";
+    info->sparse_documents = info->sparse_query = info->sparse_idf = "";
+    if (!sparse || json_is_null(sparse)) return;
+    sparse = member(f, root, "sparse", JSON_OBJECT, "an object or null");
+    info->has_sparse = true;
+    f->path = "sparse.";
+    info->sparse_documents = choice_of(f, sparse, "documents", documents, 2);
+    info->sparse_query = choice_of(f, sparse, "query", query, 3);
+    info->sparse_idf = choice_of(f, sparse, "idf", idf, 4);
+    info->sparse_prune_ratio = real_of(f, sparse, "prune_ratio", 1);
+    info->sparse_documents_cut = number_of(f, sparse, "documents_cut", 0, UINT32_MAX);
+    read_sparse_model(f, sparse, info);
+    if (!*info->sparse_model_sha256 && strcmp(info->sparse_query, "none"))
+        wrong(f, "query", "\"none\" where there is no model");
+    f->path = "";
+}
+
+void wr_manifest_expects(const wr_index_info *info, bool expected[WR_FILE_COUNT])
+{
+    for (size_t i = 0; i < WR_FILE_COUNT; i++) expected[i] = i <= WR_FILE_BM25;
+    expected[WR_FILE_SPARSE] = info->has_sparse;
+    expected[WR_FILE_QUERY] = info->has_sparse && !strcmp(info->sparse_query, "idf");
+    expected[WR_FILE_VECTORS] = info->has_dense;
+    expected[WR_FILE_FAISS] = info->has_dense && strcmp(info->dense_factory, "Flat");
+}
+
 static void read_blocks(fields *f, const json_t *entry, wr_manifest_file *file)
 {
     const json_t *sums = member(f, entry, "xxh3", JSON_ARRAY, "an array");
@@ -217,8 +271,8 @@ static void read_segment(fields *f, const json_t *root, wr_manifest *m)
     const json_t *files = member(f, segment, "files", JSON_ARRAY, "an array");
     f->path = "segments.0.files.";
     for (size_t i = 0; i < json_array_size(files) && !f->st; i++) read_file(f, json_array_get(files, i), m);
-    bool graph = m->info.has_dense && strcmp(m->info.dense_factory, "Flat");
-    const bool expected[WR_FILE_COUNT] = {true, true, true, m->info.has_dense, graph};
+    bool expected[WR_FILE_COUNT];
+    wr_manifest_expects(&m->info, expected);
     for (size_t i = 0; i < WR_FILE_COUNT; i++) {
         if (m->file[i].present != expected[i])
             wrong(f, wr_index_file_name[i], expected[i] ? "the file to be listed" : "no such file in this index");
@@ -251,12 +305,14 @@ static void read_fields(fields *f, const json_t *root, wr_manifest *m)
     uint64_t documents = number_of(f, part, "documents", 1, UINT32_MAX);
     f->path = "";
     read_dense(f, root, info);
+    read_sparse(f, root, info);
     if (info->has_dense && strcmp(info->dense_factory, "Flat") &&
         wr_factory_parse(&factory, info->dense_factory, info->dense_dim, 0, NULL))
         wrong(f, "dense.factory", "a factory string");
     read_segment(f, root, m);
     if (!f->st && documents != info->documents) wrong(f, "corpus.documents", "as many as the segment has");
     if (!f->st && info->documents_cut > documents) wrong(f, "dense.documents_cut", "no more than there are");
+    if (!f->st && info->sparse_documents_cut > documents) wrong(f, "sparse.documents_cut", "no more than there are");
 }
 
 wr_status wr_manifest_parse(wr_manifest *m, const char *text, size_t n, const char *where, wr_err *err)
@@ -313,6 +369,25 @@ static json_t *dense_json(const wr_index_info *i)
                      (json_int_t)i->documents_cut);
 }
 
+static json_t *sparse_json(const wr_index_info *i)
+{
+    if (!i->has_sparse) return json_null();
+    json_t *sparse = json_pack("{s:s, s:s, s:s, s:f, s:I, s:n}", "documents", i->sparse_documents, "query",
+                               i->sparse_query, "idf", i->sparse_idf, "prune_ratio", i->sparse_prune_ratio,
+                               "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
+    if (!sparse || !i->sparse_model_sha256 || !*i->sparse_model_sha256) return sparse;
+    json_t *model = json_pack("{s:s, s:s, s:s}", "path", i->sparse_model_path, "sha256", i->sparse_model_sha256, "name",
+                              i->sparse_model_name);
+    json_t *tokens = json_pack("{s:o, s:I, s:I}", "model", model, "max_doc_tokens", (json_int_t)i->sparse_max_doc_tokens,
+                               "max_query_tokens", (json_int_t)i->sparse_max_query_tokens);
+    if (json_object_update(sparse, tokens)) { /* a path that is not UTF-8 */
+        json_decref(sparse);
+        sparse = NULL;
+    }
+    json_decref(tokens);
+    return sparse;
+}
+
 static json_t *files_json(const wr_manifest *m)
 {
     json_t *files = json_array();
@@ -353,11 +428,11 @@ wr_status wr_manifest_text(const wr_manifest *m, char **text, size_t *n, wr_err 
     char hex[17] = "0000000000000000";
     *text = NULL;
     json_t *root =
-        json_pack("{s:i, s:s, s:s, s:s, s:{s:s,s:I,s:s}, s:s, s:{s:f,s:f}, s:s, s:o, s:[{s:i,s:I,s:I,s:o}], s:s}",
+        json_pack("{s:i, s:s, s:s, s:s, s:{s:s,s:I,s:s}, s:s, s:{s:f,s:f}, s:s, s:o, s:o, s:[{s:i,s:I,s:I,s:o}], s:s}",
                   "format", FORMAT, "weir", i->version, "generation", i->generation, "created", i->created, "corpus",
                   "sha256", i->corpus_sha256, "documents", (json_int_t)i->documents, "format", i->corpus_format,
                   "analyzer", i->analyzer, "bm25", "k1", i->k1, "b", i->b, "default_pipeline", i->default_pipeline,
-                  "dense", dense_json(i), "segments", "base", 0, "passages", (json_int_t)i->passages, "documents",
+                  "dense", dense_json(i), "sparse", sparse_json(i), "segments", "base", 0, "passages", (json_int_t)i->passages, "documents",
                   (json_int_t)i->documents, "files", files_json(m), "xxh3", hex);
     char *draft = dump(root, n);
     wr_status st = draft && !text_checksum(draft, *n, &sum) ? WR_OK : WR_EARG;

@@ -20,7 +20,16 @@
 #define WR_GENERATION_CAP 32 /* "gen-000001" and a NUL, with room */
 
 /* The files of a generation; their order is the order in the manifest. */
-enum wr_index_file { WR_FILE_DOCS, WR_FILE_PASSAGES, WR_FILE_BM25, WR_FILE_VECTORS, WR_FILE_FAISS, WR_FILE_COUNT };
+enum wr_index_file {
+    WR_FILE_DOCS,
+    WR_FILE_PASSAGES,
+    WR_FILE_BM25,
+    WR_FILE_VECTORS,
+    WR_FILE_FAISS,
+    WR_FILE_SPARSE,
+    WR_FILE_QUERY,
+    WR_FILE_COUNT
+};
 extern const char *const wr_index_file_name[WR_FILE_COUNT];
 
 typedef struct wr_manifest_file {
@@ -46,6 +55,9 @@ void wr_manifest_release(wr_manifest *manifest); /* a zeroed one is fine */
 
 /* The text, owned by the caller (free). WR_EARG when a string is not UTF-8. */
 wr_status wr_manifest_text(const wr_manifest *manifest, char **text, size_t *n, wr_err *err);
+
+/* Which files an index of this description has. */
+void wr_manifest_expects(const wr_index_info *info, bool expected[WR_FILE_COUNT]);
 
 /* Records the length and block checksums of the file at path, computed over pool. */
 wr_status wr_manifest_add(wr_manifest *manifest, enum wr_index_file which, const char *path, wr_pool *pool,

@@ -51,7 +51,8 @@ static wr_status rebuild(wr_generation *g, wr_manifest *m, wr_pool *pool, wr_bui
 {
     char created[24];
     wr_status st = WR_OK;
-    for (enum wr_index_file i = 0; i < WR_FILE_FAISS && !st; i++) st = take_over(g, m->info.generation, i, err);
+    for (enum wr_index_file i = 0; i < WR_FILE_COUNT && !st; i++)
+        if (m->file[i].present && i != WR_FILE_FAISS) st = take_over(g, m->info.generation, i, err);
     if (st) return st;
     wr_manifest_drop(m, WR_FILE_FAISS);
     wr_generation_time(created);

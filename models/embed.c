@@ -27,6 +27,7 @@ typedef struct embed_job {
     const size_t *begin;      /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
     float *out;               /* [n, dim] an embedder's   */
     wr_token_weights *sparse; /* [n] a sparse model's     */
+    double share;             /* of a text's largest weight: what is not above is dropped */
     _Atomic wr_status status;
 } embed_job;
 
@@ -40,16 +41,19 @@ static void note(_Atomic wr_status *status, wr_status st)
         atomic_compare_exchange_strong(status, &none, st);
 }
 
-/* A copy of what weighs anything, in one block that begins with the ids. */
-static wr_status keep_weights(const float *row, size_t vocab, wr_token_weights *out)
+/* A copy of what weighs more than a share of the largest, in one block that begins with the ids. */
+static wr_status keep_weights(const float *row, size_t vocab, double share, wr_token_weights *out)
 {
+    float max = 0;
     size_t n = 0;
-    for (size_t v = 0; v < vocab; v++) n += row[v] > 0;
+    for (size_t v = 0; v < vocab; v++) max = row[v] > max ? row[v] : max;
+    float least = (float)share * max;
+    for (size_t v = 0; v < vocab; v++) n += row[v] > least;
     uint32_t *id = malloc(n * (sizeof *out->id + sizeof *out->weight) + 1);
     if (!id) return WR_ENOMEM;
     *out = (wr_token_weights){.id = id, .weight = (float *)(void *)(id + n)};
     for (size_t v = 0; v < vocab; v++) {
-        if (!(row[v] > 0)) continue;
+        if (!(row[v] > least)) continue;
         out->id[out->n] = (uint32_t)v;
         out->weight[out->n++] = row[v];
     }
@@ -73,7 +77,7 @@ static wr_status run_batch(const embed_job *job, const sized *text, const wr_bat
     wr_status st = (job->sparse ? wr_model_sparse : wr_model_embed)(job->model, batch, arena, job->budget, row);
     for (size_t i = 0; i < n && !st; i++) {
         if (job->sparse)
-            st = keep_weights(row + i * width, width, &job->sparse[text[i].i]);
+            st = keep_weights(row + i * width, width, job->share, &job->sparse[text[i].i]);
         else
             memcpy(job->out + text[i].i * width, row + i * width, width * sizeof *row);
     }
@@ -230,8 +234,8 @@ static wr_status look_up(const wr_model *model, const wr_text *text, size_t n, w
 wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
                           const wr_budget *budget, wr_token_weights *out, bool *cut)
 {
-    embed_job job = {.model = model, .budget = budget, .sparse = out};
     const wr_model_info *info = wr_model_info_get(model);
+    embed_job job = {.model = model, .budget = budget, .sparse = out, .share = query ? 0 : info->prune_ratio};
     memset(out, 0, n * sizeof *out);
     if (info->kind != WR_MODEL_SPARSE) return WR_EARG;
     wr_status st =

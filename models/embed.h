@@ -30,7 +30,7 @@ wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *te
                          const wr_budget *budget, float *out, bool *cut);
 
 /* Learned sparse weights of n texts, out[n], each owned by the caller until wr_token_weights_release(); otherwise as above. A
- * query goes through the model only when the model has no table for queries. After a failure nothing is owned. */
+ * query goes through the model only when the model has no table for queries; documents are pruned by the model's ratio. After a failure nothing is owned. */
 wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
                           const wr_budget *budget, wr_token_weights *out, bool *cut);
 void wr_token_weights_release(wr_token_weights *weights, size_t n); /* zeroed ones are fine */

@@ -21,8 +21,7 @@
 #define BLOCK_WORK 200000000u
 #define LEAST_ROWS 48
 
-/* BLAS: query rows whose attention scores are held at a time: [64, 512] floats are an eighth of a second-level cache.
- */
+/* Query rows whose attention scores are held at a time: [64, 512] floats are an eighth of a second-level cache. */
 #define ATTEND_ROWS 64
 
 /* Tokens of one batch; keeps every size that BLAS sees within an int. */
@@ -77,9 +76,9 @@ static wr_status project(const chunk *c, const wr_layer *l, const float *qx, siz
     return WR_OK;
 }
 
-/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]) with BLAS. The
- * sizes that it sees depend on this sequence alone. */
-static void attend_blas(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]) in floats. The
+ * sizes that BLAS sees depend on this sequence alone. */
+static void attend_floats(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
     size_t dim = c->e->dim, width = dim / c->e->heads;
     float scale = 1 / sqrtf((float)width), *scores = c->scratch;
@@ -94,45 +93,32 @@ static void attend_blas(const chunk *c, const float *q, size_t nq, const float *
         }
 }
 
-/* The same with our own kernels. */
-static void attend(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+static void attend_integers(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
     size_t dim = c->e->dim, width = dim / c->e->heads;
-    for (size_t h = 0; h < dim; h += width) {
-        wr_attention a = {.q = q + h,
-                          .k = kv + h,
-                          .v = kv + dim + h,
-                          .q_stride = dim,
-                          .kv_stride = 2 * dim,
-                          .nq = nq,
-                          .n = n,
-                          .width = width,
-                          .ctx = ctx + h,
-                          .ctx_stride = dim,
-                          .scratch = c->scratch};
-        if (c->e->integers)
-            c->k->attend_s16(&a);
-        else
-            wr_attend_f32(c->k, &a);
-    }
-}
-
-/* Floats in plain C would take a hundred times as long. */
-static bool attends_with_blas(const wr_encoder *e)
-{
-    return !e->integers && !strcmp(wr_kernels_get()->isa, "ref");
+    for (size_t h = 0; h < dim; h += width)
+        c->k->attend_s16(&(wr_attention){.q = q + h,
+                                         .k = kv + h,
+                                         .v = kv + dim + h,
+                                         .q_stride = dim,
+                                         .kv_stride = 2 * dim,
+                                         .nq = nq,
+                                         .n = n,
+                                         .width = width,
+                                         .ctx = ctx + h,
+                                         .ctx_stride = dim,
+                                         .scratch = c->scratch});
 }
 
 /* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
 static wr_status attend_all(const chunk *c, const float *q, bool first_only, float *ctx)
 {
     size_t dim = c->e->dim;
-    bool blas = attends_with_blas(c->e);
     for (size_t s = 0; s < c->nseq; s++) {
         size_t begin = c->cu[s] - c->cu[0], n = c->cu[s + 1] - c->cu[s], row = first_only ? s : begin;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        (blas ? attend_blas : attend)(c, q + row * dim, first_only ? 1 : n, c->kv + begin * 2 * dim, n,
-                                      ctx + row * dim);
+        (c->e->integers ? attend_integers : attend_floats)(c, q + row * dim, first_only ? 1 : n,
+                                                           c->kv + begin * 2 * dim, n, ctx + row * dim);
     }
     return WR_OK;
 }
@@ -228,7 +214,6 @@ static size_t chunk_rows(size_t ntok, size_t longest)
 static size_t scratch_bytes(const wr_encoder *e, size_t longest)
 {
     if (e->integers) return wr_attend_scratch(longest, longest, e->dim / e->heads);
-    if (!attends_with_blas(e)) return wr_attend_f32_scratch(wr_kernels_get(), longest, e->dim / e->heads);
     return ATTEND_ROWS * longest * sizeof(float);
 }
 

@@ -176,6 +176,20 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_tokens *tokens, wr_arena *arena, wr_token_weights *out)
+{
+    *out = (wr_token_weights){.id = tokens->id, .weight = wr_arena_alloc(arena, tokens->n * sizeof *out->weight)};
+    if (!out->weight) return WR_ENOMEM;
+    qsort(tokens->id, tokens->n, sizeof *tokens->id, ascending);
+    for (size_t i = 0; i < tokens->n; i++) {
+        uint32_t id = tokens->id[i];
+        if ((out->n && out->id[out->n - 1] == id) || id >= ntable || !(weight[id] > 0)) continue;
+        out->id[out->n] = id;
+        out->weight[out->n++] = weight[id];
+    }
+    return WR_OK;
+}
+
 wr_status wr_idf_query(const float *weight, size_t ntable, const wr_tokenizer *tok, const char *text, size_t n,
                        size_t max, wr_arena *arena, wr_token_weights *out, bool *cut)
 {
@@ -183,14 +197,5 @@ wr_status wr_idf_query(const float *weight, size_t ntable, const wr_tokenizer *t
     wr_status st = wr_tokenizer_encode(tok, text, n, arena, max > 2 ? max - 2 : 0, &tokens);
     if (st) return st;
     if (cut) *cut = tokens.cut;
-    *out = (wr_token_weights){.id = tokens.id, .weight = wr_arena_alloc(arena, tokens.n * sizeof *out->weight)};
-    if (!out->weight) return WR_ENOMEM;
-    qsort(tokens.id, tokens.n, sizeof *tokens.id, ascending);
-    for (size_t i = 0; i < tokens.n; i++) {
-        uint32_t id = tokens.id[i];
-        if ((out->n && out->id[out->n - 1] == id) || id >= ntable || !(weight[id] > 0)) continue;
-        out->id[out->n] = id;
-        out->weight[out->n++] = weight[id];
-    }
-    return WR_OK;
+    return wr_idf_weigh(weight, ntable, &tokens, arena, out);
 }

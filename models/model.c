@@ -377,21 +377,14 @@ uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
     return 0;
 }
 
-/* Logits to weights, in place: activation of what is above 0, then pruning. */
+/* Logits to weights, in place: the activation of what is above 0. */
 static void weigh(const wr_model *model, float *m)
 {
-    const wr_model_info *info = &model->info;
-    float max = 0;
     for (size_t i = 0; i < model->nmute; i++) m[model->mute[i]] = 0;
-    for (size_t v = 0; v < info->vocab; v++) {
+    for (size_t v = 0; v < model->info.vocab; v++) {
         float w = m[v] > 0 ? log1pf(m[v]) : 0;
-        if (info->act == WR_SPARSE_LOG_LOG && w > 0) w = log1pf(w);
-        if (w > max) max = w;
-        m[v] = w;
+        m[v] = model->info.act == WR_SPARSE_LOG_LOG && w > 0 ? log1pf(w) : w;
     }
-    float least = (float)info->prune_ratio * max;
-    for (size_t v = 0; v < info->vocab; v++)
-        if (!(m[v] > least)) m[v] = 0;
 }
 
 /* Encoder and head: out is what the kind of model gives. */

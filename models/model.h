@@ -47,7 +47,7 @@ typedef struct wr_model_options {
     const char *precision;      /* of the encoder's layers: NULL = as stored, "fp32", "bf16", "int8"               */
     const wr_linear_plan *plan; /* [nplan] single layers that want something else; borrowed during the call     */
     size_t nplan;
-    double prune_ratio;  /* sparse: weights up to this share of a text's largest are dropped; 0 <= x < 1   */
+    double prune_ratio;  /* sparse: a document's weights up to this share of its largest are dropped; 0 <= x < 1 */
     bool tokenizer_only; /* no weights are made ready: only tokenizer, hash and the table of queries       */
 } wr_model_options;
 
@@ -65,7 +65,7 @@ typedef struct wr_model_info {
     wr_pooling pooling; /* embed                                                               */
     bool normalize;     /* embed: L2                                                           */
     wr_sparse_act act;  /* sparse                                                              */
-    double prune_ratio; /* sparse                                                              */
+    double prune_ratio; /* sparse: for wr_sparse_texts(), which prunes documents               */
     bool has_idf;       /* sparse: queries are weighed by a table, not by the model            */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
@@ -104,7 +104,7 @@ wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena 
                          float *out);
 
 /* Weights of all tokens of the vocabulary, out[nseq * vocab], otherwise as above: what the model says of a text (of a query
- * too where has_idf is false). 0 for special tokens, ids that are no token, and what is pruned; never below 0. */
+ * too where has_idf is false). 0 for special tokens and ids that are no token; never below 0. Not pruned. */
 wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                           float *out);
 

@@ -21,8 +21,10 @@ struct wr_ranker {
     wr_index *index;
     wr_loaded *loaded;
     wr_pool *pool;
-    const wr_model *encoder; /* NULL without dense */
-    wr_worker *worker;       /* [wr_pool_threads(pool)] */
+    const wr_model *encoder;  /* NULL without dense */
+    const wr_model *expander; /* of the learned sparse index: NULL without, or where queries must bring their weights */
+    wr_worker *worker; /* [wr_pool_threads(pool)] */
+    bool has_bm25;     /* false where documents came as vectors without texts */
 };
 
 /* A list that a retriever makes. hits is valid for the coordinator once published is true. */
@@ -41,19 +43,23 @@ struct wr_scratch {
     wr_arena arena;
     wr_analyzer *analyzer;
     wr_docreader *reader;
-    wr_group dense_group, cross_group;
+    wr_group list_group, cross_group; /* retrievers, rerank stages */
     wr_budget budget;
     const wr_request *request; /* valid while the coordinator is inside wr_rank() */
     wr_pipeline pipeline;
     wr_list_job list[WR_MAX_LISTS];
     const uint32_t *exclude; /* [nexclude] passages, ascending */
     size_t nexclude;
-    /* Copied for the dense task, which may outlive the request. */
+    /* Copied for the tasks, which may outlive the request. */
     const char *query; /* [query_len] */
     size_t query_len;
     const float *vector; /* [dim], the query's own vector or NULL */
+    const char *const *given;  /* [ngiven] tokens of the learned sparse query that the request brought, or NULL */
+    const float *given_weight; /* [ngiven] */
+    size_t ngiven;
     double encode_ms;
-    size_t query_tokens, query_tokens_used; /* of the dense encoder; differ when the query was cut */
+    size_t query_tokens, query_tokens_used;   /* of the dense encoder; differ when the query was cut */
+    size_t sparse_tokens, sparse_tokens_used; /* of the sparse one                                   */
 };
 
 /* One rerank stage over the n best of a list. */
@@ -73,6 +79,12 @@ typedef struct wr_cross_job {
 
 /* Runs the pipeline's retrievers; every scratch->list[i] is published or was left out by the deadline. */
 wr_status wr_retrieve(wr_scratch *scratch, wr_err *err);
+
+/* The learned sparse lists: on the pool, or with *later set for wr_retrieve_sparse_here() on this thread, which takes
+ * about as long as a lexical search. Without a way to weigh the query nothing is begun. */
+wr_status wr_retrieve_sparse_start(wr_scratch *scratch, bool *later);
+void wr_retrieve_sparse_here(wr_scratch *scratch);
+bool wr_sparse_can_query(const wr_scratch *scratch);
 
 /* Scores docid[0..n) with a cross-encoder over the pool until the soft deadline. *job is borrowed from the arena; read
  * score[i] where done[i]. WR_OK also when the deadline left some out. */

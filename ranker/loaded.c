@@ -4,14 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A model as an index asks for it: it may cut elsewhere than the model would. */
+typedef struct wanted {
+    wr_model_kind kind;
+    const char *path, *name, *sha256; /* of the manifest                  */
+    const char *given, *option;       /* the one named instead, and where */
+    wr_model_options options;
+} wanted;
+
 typedef struct encoder {
     wr_model *model;
-    size_t max_doc, max_query; /* as asked for: an index may cut elsewhere than the model would */
-    char pooling[8];
+    wr_model_kind kind;
+    wr_model_options options; /* as asked for */
 } encoder;
 
 struct wr_loaded {
-    const char *dense;
+    const char *dense, *sparse;
+    bool sparse_documents;
     const char *precision;
     pthread_mutex_t lock; /* guards encoder[] and nencoders */
     encoder encoder[WR_MAX_MODELS];
@@ -32,7 +41,7 @@ static wr_status open_cross(wr_loaded *loaded, const char *spec, wr_err *err)
     const wr_model_info *info = wr_model_info_get(model);
     char *name = named ? strndup(spec, (size_t)(eq - spec)) : strdup(info->name);
     if (!name || info->kind != WR_MODEL_CROSS) {
-        st = name ? wr_fail(err, WR_EARG, "%s: is an embedder, a cross-encoder was expected", info->path)
+        st = name ? wr_fail(err, WR_EARG, "%s: no cross-encoder, which was expected", info->path)
                   : wr_fail(err, WR_ENOMEM, "%s: out of memory", info->path);
         free(name);
         wr_model_close(model);
@@ -54,6 +63,8 @@ wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_e
     if (!loaded) return wr_fail(err, WR_ENOMEM, "models: out of memory");
     pthread_mutex_init(&loaded->lock, NULL);
     loaded->dense = options->dense;
+    loaded->sparse = options->sparse;
+    loaded->sparse_documents = options->sparse_documents;
     loaded->precision = options->precision;
     for (size_t i = 0; i < options->ncross && !st; i++) st = open_cross(loaded, options->cross[i], err);
     if (st) wr_loaded_close(loaded);
@@ -73,11 +84,13 @@ void wr_loaded_close(wr_loaded *loaded)
     free(loaded);
 }
 
-static bool serves(const encoder *e, const wr_index_info *info)
+static bool serves(const encoder *e, const wanted *w)
 {
-    return !strcmp(wr_model_info_get(e->model)->sha256, info->dense_model_sha256) &&
-           e->max_doc == info->dense_max_doc_tokens && e->max_query == info->dense_max_query_tokens &&
-           !strcmp(e->pooling, info->dense_pooling);
+    const wr_model_options *has = &e->options, *asked = &w->options;
+    return e->kind == w->kind && !strcmp(wr_model_info_get(e->model)->sha256, w->sha256) &&
+           has->pooling == asked->pooling && has->max_doc_tokens == asked->max_doc_tokens &&
+           has->max_query_tokens == asked->max_query_tokens && has->tokenizer_only == asked->tokenizer_only &&
+           !(has->prune_ratio < asked->prune_ratio) && !(has->prune_ratio > asked->prune_ratio);
 }
 
 static wr_pooling pooling_named(const char *name)
@@ -88,51 +101,85 @@ static wr_pooling pooling_named(const char *name)
 }
 
 /* The places to look, in order: what the user named; else what the manifest names, else a default of that name. */
-static wr_status open_encoder(const wr_loaded *loaded, const wr_index_info *info, wr_model **model, wr_err *err)
+static wr_status open_encoder(const wanted *w, wr_model **model, wr_err *err)
 {
-    wr_model_options options = {.pooling = pooling_named(info->dense_pooling),
-                                .max_doc_tokens = info->dense_max_doc_tokens,
-                                .max_query_tokens = info->dense_max_query_tokens,
-                                .precision = loaded->precision};
-    if (loaded->dense) return wr_model_open(model, loaded->dense, &options, err);
-    wr_status st = wr_model_open(model, info->dense_model_path, &options, err);
-    if (st != WR_ENOTFOUND || strchr(info->dense_model_name, '/')) return st;
+    if (w->given) return wr_model_open(model, w->given, &w->options, err);
+    wr_status st = wr_model_open(model, w->path, &w->options, err);
+    if (st != WR_ENOTFOUND || strchr(w->name, '/')) return st;
     wr_err second;
-    return wr_model_open(model, info->dense_model_name, &options, &second) ? st : WR_OK;
+    return wr_model_open(model, w->name, &w->options, &second) ? st : WR_OK;
 }
 
-static wr_status add_encoder(wr_loaded *loaded, const wr_index_info *info, const wr_model **out, wr_err *err)
+static wr_status add_encoder(wr_loaded *loaded, const wanted *w, const char *dir, const wr_model **out, wr_err *err)
 {
     wr_model *model = NULL;
     if (loaded->nencoders == WR_MAX_MODELS)
-        return wr_fail(err, WR_EFULL, "%s: %d encoders are loaded already", info->dir, WR_MAX_MODELS);
-    wr_status st = open_encoder(loaded, info, &model, err);
-    if (st == WR_ENOTFOUND) return wr_fail_prefix(err, "%s: its query encoder (--dense MODEL names another place)", info->dir);
+        return wr_fail(err, WR_EFULL, "%s: %d encoders are loaded already", dir, WR_MAX_MODELS);
+    wr_status st = open_encoder(w, &model, err);
+    if (st == WR_ENOTFOUND)
+        return wr_fail_prefix(err, "%s: its query encoder (%s MODEL names another place)", dir, w->option);
     if (st) return st;
     const wr_model_info *got = wr_model_info_get(model);
-    if (strcmp(got->sha256, info->dense_model_sha256)) {
-        st = wr_fail(err, WR_EFORMAT, "%s: was built with model %.12s, but %s is %.12s", info->dir,
-                     info->dense_model_sha256, got->path, got->sha256);
+    if (strcmp(got->sha256, w->sha256)) {
+        st = wr_fail(err, WR_EFORMAT, "%s: was built with model %.12s, but %s is %.12s", dir, w->sha256, got->path,
+                     got->sha256);
         wr_model_close(model);
         return st;
     }
-    encoder *e = &loaded->encoder[loaded->nencoders++];
-    *e = (encoder){.model = model, .max_doc = info->dense_max_doc_tokens, .max_query = info->dense_max_query_tokens};
-    strncpy(e->pooling, info->dense_pooling, sizeof e->pooling - 1);
+    loaded->encoder[loaded->nencoders++] = (encoder){.model = model, .kind = w->kind, .options = w->options};
     *out = model;
     return WR_OK;
 }
 
-wr_status wr_loaded_dense(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err)
+static wr_status find_or_add(wr_loaded *loaded, const wanted *w, const char *dir, const wr_model **model, wr_err *err)
 {
     wr_status st = WR_OK;
     *model = NULL;
     pthread_mutex_lock(&loaded->lock);
     for (size_t i = 0; i < loaded->nencoders && !*model; i++)
-        if (serves(&loaded->encoder[i], info)) *model = loaded->encoder[i].model;
-    if (!*model) st = add_encoder(loaded, info, model, err);
+        if (serves(&loaded->encoder[i], w)) *model = loaded->encoder[i].model;
+    if (!*model) st = add_encoder(loaded, w, dir, model, err);
     pthread_mutex_unlock(&loaded->lock);
     return st;
+}
+
+wr_status wr_loaded_dense(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err)
+{
+    const wanted w = {.kind = WR_MODEL_EMBED,
+                      .path = info->dense_model_path,
+                      .name = info->dense_model_name,
+                      .sha256 = info->dense_model_sha256,
+                      .given = loaded->dense,
+                      .option = "--dense",
+                      .options = {.pooling = pooling_named(info->dense_pooling),
+                                  .max_doc_tokens = info->dense_max_doc_tokens,
+                                  .max_query_tokens = info->dense_max_query_tokens,
+                                  .precision = loaded->precision}};
+    return find_or_add(loaded, &w, info->dir, model, err);
+}
+
+/* Whether the index was built by this kind of model, and with it whether the model can encode documents. */
+static bool encodes_documents(const wr_index_info *info)
+{
+    return !strcmp(info->sparse_documents, "model") || !strcmp(info->sparse_query, "model");
+}
+
+wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err)
+{
+    bool whole = !strcmp(info->sparse_query, "model") || (loaded->sparse_documents && encodes_documents(info));
+    const wanted w = {.kind = WR_MODEL_SPARSE,
+                      .path = info->sparse_model_path,
+                      .name = info->sparse_model_name,
+                      .sha256 = info->sparse_model_sha256,
+                      .given = loaded->sparse,
+                      .option = "--sparse",
+                      .options = {.max_doc_tokens = info->sparse_max_doc_tokens,
+                                  .max_query_tokens = info->sparse_max_query_tokens,
+                                  .prune_ratio = info->sparse_prune_ratio,
+                                  .tokenizer_only = !whole,
+                                  .precision = loaded->precision}};
+    *model = NULL;
+    return *info->sparse_model_sha256 ? find_or_add(loaded, &w, info->dir, model, err) : WR_OK;
 }
 
 const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n)
@@ -148,12 +195,25 @@ const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name)
     return NULL;
 }
 
-const wr_model *wr_loaded_embedder(wr_loaded *loaded, const char *name)
+static const wr_model *find_named(wr_loaded *loaded, wr_model_kind kind, const char *name)
 {
     const wr_model *found = NULL;
     pthread_mutex_lock(&loaded->lock);
-    for (size_t i = 0; i < loaded->nencoders && !found; i++)
-        if (!*name || !strcmp(name, wr_model_info_get(loaded->encoder[i].model)->name)) found = loaded->encoder[i].model;
+    for (size_t i = 0; i < loaded->nencoders && !found; i++) {
+        const encoder *e = &loaded->encoder[i];
+        if (e->kind != kind || e->options.tokenizer_only) continue;
+        if (!*name || !strcmp(name, wr_model_info_get(e->model)->name)) found = e->model;
+    }
     pthread_mutex_unlock(&loaded->lock);
     return found;
+}
+
+const wr_model *wr_loaded_expander(wr_loaded *loaded, const char *name)
+{
+    return find_named(loaded, WR_MODEL_SPARSE, name);
+}
+
+const wr_model *wr_loaded_embedder(wr_loaded *loaded, const char *name)
+{
+    return find_named(loaded, WR_MODEL_EMBED, name);
 }

@@ -84,8 +84,34 @@ static wr_status take_weight(parser *p, double *out)
     return WR_OK;
 }
 
+static wr_status take_share(parser *p, const char *what, double *out)
+{
+    wr_status st = take_weight(p, out);
+    return st || (*out > 0 && *out <= 1) ? st : refuse(p, what);
+}
+
+static wr_status take_mode(parser *p, wr_sparse_mode *out)
+{
+    char word[16];
+    if (!take_word(p, word, sizeof word)) return refuse(p, "exact or approx");
+    if (strcmp(word, "exact") && strcmp(word, "approx"))
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": mode=%s: expected exact or approx", p->text, word);
+    *out = word[0] == 'e' ? WR_SPARSE_EXACT : WR_SPARSE_APPROX;
+    return WR_OK;
+}
+
+static wr_status sparse_option(parser *p, wr_stage *stage, const char *key)
+{
+    if (!strcmp(key, "mode")) return take_mode(p, &stage->mode);
+    if (!strcmp(key, "heap_factor")) return take_share(p, "a heap_factor above 0, to 1", &stage->heap_factor);
+    if (!strcmp(key, "query_cut")) return take_count(p, "query_cut", &stage->query_cut);
+    if (!strcmp(key, "two_phase")) return take_share(p, "a share above 0, to 1", &stage->two_phase);
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": sparse has no option \"%s\"", p->text, key);
+}
+
 static wr_status option_set(parser *p, wr_stage *stage, const char *key)
 {
+    if (stage->kind == WR_SPARSE) return sparse_option(p, stage, key);
     if (stage->kind == WR_DENSE && !strcmp(key, "ef")) return take_count(p, "ef", &stage->ef);
     if (stage->kind == WR_DENSE && !strcmp(key, "nprobe")) return take_count(p, "nprobe", &stage->nprobe);
     if (stage->kind == WR_CROSS && !strcmp(key, "model")) {
@@ -124,6 +150,20 @@ static wr_status check_retriever(parser *p, const wr_stage *stage)
                    stage->kind == WR_SPARSE ? "learned-sparse" : wr_stage_kind_name(stage->kind));
 }
 
+/* Two phases are a way of exact search; the other options say how to search approximately. */
+static wr_status check_mode(parser *p, const wr_stage *stage)
+{
+    bool approx = stage->mode == WR_SPARSE_APPROX || stage->heap_factor > 0 || stage->query_cut;
+    if (stage->mode == WR_SPARSE_EXACT && (stage->heap_factor > 0 || stage->query_cut))
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": heap_factor and query_cut go with mode=approx", p->text);
+    if (approx && stage->two_phase > 0)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": two_phase goes with mode=exact", p->text);
+    if (approx && !p->scope->has_sparse_ann)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": this index holds no clusters for approximate sparse search",
+                       p->text);
+    return WR_OK;
+}
+
 /* fallback: the depth when none is written; 0 = leave 0, the fusion fills it in. */
 static wr_status take_retriever(parser *p, const char *word, size_t fallback, wr_stage *stage)
 {
@@ -134,6 +174,7 @@ static wr_status take_retriever(parser *p, const char *word, size_t fallback, wr
     stage->weight = 1;
     wr_status st = check_retriever(p, stage);
     if (!st) st = take_options(p, stage);
+    if (!st) st = check_mode(p, stage);
     return st ? st : take_depth(p, fallback, &stage->depth);
 }
 
@@ -288,6 +329,10 @@ static void put_stage(printer *p, const wr_stage *s)
     if (s->model[0]) put(p, "%smodel=%s", sep, s->model), sep = ",";
     if (s->ef) put(p, "%sef=%zu", sep, s->ef), sep = ",";
     if (s->nprobe) put(p, "%snprobe=%zu", sep, s->nprobe), sep = ",";
+    if (s->mode) put(p, "%smode=%s", sep, s->mode == WR_SPARSE_EXACT ? "exact" : "approx"), sep = ",";
+    if (s->heap_factor > 0) put(p, "%sheap_factor=%g", sep, s->heap_factor), sep = ",";
+    if (s->query_cut) put(p, "%squery_cut=%zu", sep, s->query_cut), sep = ",";
+    if (s->two_phase > 0) put(p, "%stwo_phase=%g", sep, s->two_phase), sep = ",";
     if (*sep == ',') put(p, "]");
 }
 

@@ -3,6 +3,7 @@
  *     bm25:100                                   one retriever, a list of 100
  *     rrf(2*bm25,dense:500):200 > cross:50       two lists fused, the best 50 reranked
  *     lin(0.4*bm25,0.6*dense):100                min-max normalised scores added
+ *     sparse[mode=approx,heap_factor=0.7]:100    Seismic's and OpenSearch's names: mode, heap_factor, query_cut, two_phase
  *     ... > cross@0.7[model=tiny]:100 > cross:20 0.7 of the stage's score, 0.3 of the one before
  *
  * Grammar (white space allowed between tokens):
@@ -25,6 +26,9 @@
 
 typedef enum wr_stage_kind { WR_BM25, WR_SPARSE, WR_DENSE, WR_RRF, WR_LIN, WR_CROSS, WR_LIST } wr_stage_kind;
 
+/* How learned sparse postings are searched: all that can be among the best, or clusters that look promising. */
+typedef enum wr_sparse_mode { WR_SPARSE_AUTO, WR_SPARSE_EXACT, WR_SPARSE_APPROX } wr_sparse_mode;
+
 #define WR_MAX_LISTS 8    /* lists in one fusion: three kinds of index, some with two settings */
 #define WR_MAX_RERANK 4   /* rerank stages: the deepest published cascades have three          */
 #define WR_MAX_PIPELINE 1024 /* characters */
@@ -35,6 +39,10 @@ typedef struct wr_stage {
     double weight;  /* in a fusion; for a rerank stage the share of its own score, 1 = its score alone */
     char model[64]; /* cross[model=...]; "" = the first one loaded */
     size_t ef, nprobe; /* dense[ef=..,nprobe=..]; 0 = default */
+    wr_sparse_mode mode;  /* sparse[mode=exact|approx]                                                             */
+    double heap_factor;   /* sparse[heap_factor=0.7]: approx; 0 = default                                          */
+    size_t query_cut;     /* sparse[query_cut=8]: approx; 0 = default                                              */
+    double two_phase;     /* sparse[two_phase=0.4]: first tokens of at least this share of the heaviest; 0 = all   */
     char name[16];  /* how replies call it: "bm25", "rrf", "cross", a second one "cross_2" */
 } wr_stage;
 
@@ -51,6 +59,7 @@ typedef struct wr_pipeline {
 typedef struct wr_pipeline_scope {
     const char *default_pipeline; /* from the manifest */
     bool has_bm25, has_dense, has_sparse;
+    bool has_sparse_ann; /* beside the learned sparse postings there are clusters for approximate search */
     const char *const *cross; /* [ncross] names of the loaded cross-encoders */
     size_t ncross;
 } wr_pipeline_scope;

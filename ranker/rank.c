@@ -1,5 +1,6 @@
 #include "ranker/rank.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,12 +49,19 @@ wr_status wr_ranker_open(wr_ranker **out, const char *dir, wr_loaded *loaded, wr
     if (!r) return wr_fail(err, WR_ENOMEM, "ranker: out of memory");
     r->loaded = loaded;
     r->pool = pool;
+    wr_sparse_stats bm25;
     wr_status st = wr_index_open(&r->index, dir, err);
+    if (!st) {
+        wr_sparse_stats_get(wr_index_bm25(r->index), &bm25);
+        r->has_bm25 = bm25.nterms > 0 || !wr_index_info_get(r->index)->has_sparse;
+    }
     if (!st && wr_index_info_get(r->index)->has_dense)
         st = wr_loaded_dense(loaded, wr_index_info_get(r->index), &r->encoder, err);
     if (!st && r->encoder && wr_model_info_get(r->encoder)->dim != wr_dense_dim(wr_index_dense(r->index)))
         st = wr_fail(err, WR_EFORMAT, "%s: vectors have %zu components, the model gives %zu", dir,
                      wr_dense_dim(wr_index_dense(r->index)), wr_model_info_get(r->encoder)->dim);
+    if (!st && wr_index_info_get(r->index)->has_sparse)
+        st = wr_loaded_sparse(loaded, wr_index_info_get(r->index), &r->expander, err);
     if (!st) st = open_workers(r, err);
     if (st) wr_ranker_close(r);
     else *out = r;
@@ -80,7 +88,7 @@ wr_status wr_scratch_open(wr_scratch **out, wr_ranker *r, wr_err *err)
     wr_scratch *s = calloc(1, sizeof *s);
     if (!s) return wr_fail(err, WR_ENOMEM, "scratch: out of memory");
     s->ranker = r;
-    wr_group_init(&s->dense_group, r->pool);
+    wr_group_init(&s->list_group, r->pool);
     wr_group_init(&s->cross_group, r->pool);
     wr_status st = wr_arena_init(&s->arena, SCRATCH_BYTES);
     if (st) wr_fail(err, st, "scratch: no address space for %zu bytes", SCRATCH_BYTES);
@@ -93,7 +101,7 @@ wr_status wr_scratch_open(wr_scratch **out, wr_ranker *r, wr_err *err)
 
 static void settle(wr_scratch *s)
 {
-    wr_group_wait(&s->dense_group, WR_NO_DEADLINE);
+    wr_group_wait(&s->list_group, WR_NO_DEADLINE);
     wr_group_wait(&s->cross_group, WR_NO_DEADLINE);
 }
 
@@ -101,7 +109,7 @@ void wr_scratch_close(wr_scratch *s)
 {
     if (!s) return;
     settle(s);
-    wr_group_release(&s->dense_group);
+    wr_group_release(&s->list_group);
     wr_group_release(&s->cross_group);
     wr_analyzer_close(s->analyzer);
     wr_docreader_close(s->reader);
@@ -111,7 +119,7 @@ void wr_scratch_close(wr_scratch *s)
 
 bool wr_scratch_busy(wr_scratch *s)
 {
-    return !wr_group_wait(&s->dense_group, 0) || !wr_group_wait(&s->cross_group, 0);
+    return !wr_group_wait(&s->list_group, 0) || !wr_group_wait(&s->cross_group, 0);
 }
 
 /* ---- beginning a request ---- */
@@ -144,13 +152,34 @@ static wr_status begin_exclude(wr_scratch *s, const wr_request *request)
     return WR_OK;
 }
 
+/* The request's own token weights, copied; what weighs nothing is left out. */
+static wr_status begin_given(wr_scratch *s, const wr_request *request, wr_err *err)
+{
+    s->given = NULL;
+    s->ngiven = 0;
+    if (!request->sparse_token || !wr_index_sparse(s->ranker->index)) return WR_OK;
+    const char **token = wr_arena_alloc(&s->arena, request->nsparse * sizeof *token);
+    float *weight = wr_arena_alloc(&s->arena, request->nsparse * sizeof *weight);
+    if (!token || !weight) return wr_fail(err, WR_ENOMEM, "query: out of memory");
+    for (size_t i = 0; i < request->nsparse; i++) {
+        const char *text = request->sparse_token[i];
+        if (!(request->sparse_weight[i] > 0 && request->sparse_weight[i] <= FLT_MAX)) continue;
+        if (!(token[s->ngiven] = wr_arena_strndup(&s->arena, text, strlen(text))))
+            return wr_fail(err, WR_ENOMEM, "query: out of memory");
+        weight[s->ngiven++] = request->sparse_weight[i];
+    }
+    s->given = token;
+    s->given_weight = weight;
+    return WR_OK;
+}
+
 static wr_status begin_query(wr_scratch *s, const wr_request *request, wr_err *err)
 {
     s->query = wr_arena_strndup(&s->arena, request->query, request->query_len);
     s->query_len = request->query_len;
     s->vector = NULL;
     s->encode_ms = 0;
-    s->query_tokens = s->query_tokens_used = 0;
+    s->query_tokens = s->query_tokens_used = s->sparse_tokens = s->sparse_tokens_used = 0;
     if (!s->query) return wr_fail(err, WR_ENOMEM, "query: out of memory");
     if (!request->dense || !s->ranker->encoder) return WR_OK;
     size_t dim = wr_dense_dim(wr_index_dense(s->ranker->index));
@@ -166,8 +195,8 @@ static wr_status begin_query(wr_scratch *s, const wr_request *request, wr_err *e
 static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
 {
     const wr_index_info *info = wr_index_info_get(s->ranker->index);
-    wr_pipeline_scope scope = {.default_pipeline = info->default_pipeline, .has_bm25 = true,
-                               .has_dense = info->has_dense};
+    wr_pipeline_scope scope = {.default_pipeline = info->default_pipeline, .has_bm25 = s->ranker->has_bm25,
+                               .has_dense = info->has_dense, .has_sparse = info->has_sparse};
     if (request->query_len > WR_MAX_QUERY_BYTES)
         return wr_fail(err, WR_EARG, "query: %zu bytes, at most %d", request->query_len, WR_MAX_QUERY_BYTES);
     if (request->k < 1 || request->k > WR_MAX_K || request->offset > WR_MAX_K - request->k)
@@ -183,6 +212,7 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
     scope.cross = wr_loaded_cross_names(s->ranker->loaded, &scope.ncross);
     wr_status st = wr_pipeline_parse(&s->pipeline, request->pipeline ? request->pipeline : "default", &scope, err);
     if (!st) st = begin_query(s, request, err);
+    if (!st) st = begin_given(s, request, err);
     if (!st && begin_exclude(s, request)) st = wr_fail(err, WR_ENOMEM, "exclude: out of memory");
     return st;
 }
@@ -227,7 +257,12 @@ static void collect(wr_scratch *s, ranking *rank, wr_response *reply, wr_hits *l
         weight[i] = job->stage->weight;
         rank->trace[reply->nstages] = (trace){list[i].docid, list[i].score, list[i].n};
         report(reply, job->stage, there ? job->ms : wr_budget_elapsed_ms(&s->budget), list[i].seen, list[i].n);
-        if (list[i].partial) degrade(reply, job->stage->name, WR_REASON_BUDGET, job->stage->depth, list[i].n);
+        if (list[i].partial && job->stage->kind == WR_SPARSE && !wr_sparse_can_query(s))
+            degrade(reply, job->stage->name, WR_REASON_MODEL_UNAVAILABLE, job->stage->depth, 0);
+        else if (list[i].partial)
+            degrade(reply, job->stage->name, WR_REASON_BUDGET, job->stage->depth, list[i].n);
+        if (there && job->stage->kind == WR_SPARSE && s->sparse_tokens > s->sparse_tokens_used && !list[i].partial)
+            degrade(reply, job->stage->name, WR_REASON_TRUNCATED_INPUT, s->sparse_tokens, s->sparse_tokens_used);
         if (!there || job->stage->kind != WR_DENSE) continue;
         reply->encode_ms = s->encode_ms;
         if (s->query_tokens > s->query_tokens_used && !list[i].partial)
@@ -415,7 +450,7 @@ wr_status wr_rank(wr_ranker *r, const wr_request *request, wr_scratch *s, wr_res
     wr_status st = begin(s, request, err);
     if (st) return st;
     wr_pipeline_print(&s->pipeline, reply->pipeline, sizeof reply->pipeline);
-    if (!blank(s->query, s->query_len) || s->vector) st = first_stage(s, &rank, reply, err);
+    if (!blank(s->query, s->query_len) || s->vector || s->given) st = first_stage(s, &rank, reply, err);
     for (size_t i = 0; i < s->pipeline.nrerank && !st && rank.n; i++)
         st = rerank_stage(s, &s->pipeline.rerank[i], &rank, reply, err);
     if (st) return st;

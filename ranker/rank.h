@@ -2,7 +2,7 @@
  *
  * A wr_ranker is one generation of one index with the models it needs; constant, shared by all threads. A wr_scratch
  * holds what one request writes. The calling thread coordinates: it runs the lexical search itself, hands encoding,
- * dense search and rerank micro-batches to the pool, and waits no longer than the hard deadline. What a worker has
+ * dense and learned sparse search and rerank micro-batches to the pool, and waits no longer than the hard deadline. What a worker has
  * finished by then is in the answer; what it has not is named in degraded[]. A worker that is still inside a call that
  * cannot be stopped (a FAISS search, one layer of an encoder) goes on writing into the scratch, never into the answer:
  * wr_scratch_busy() is true until it is done, and the scratch must not be used for another request before.
@@ -51,6 +51,9 @@ typedef struct wr_request {
     bool strict;          /* a degraded answer is WR_STOPPED; the reply is filled all the same */
     const float *dense;   /* [ndense] the query's vector instead of encoding it, or NULL */
     size_t ndense;
+    const char *const *sparse_token; /* [nsparse] the query's tokens instead of its text's, or NULL */
+    const float *sparse_weight;      /* [nsparse] what is not above 0 is left out                   */
+    size_t nsparse;
     const char *const *exclude; /* [nexclude] docnos that never appear in any list; unknown ones are ignored */
     size_t nexclude;
 } wr_request;

@@ -1,4 +1,5 @@
-/* First stage: the lexical lists on the coordinator, the dense ones on the pool at the same time. */
+/* First stage: the lexical lists on the coordinator, the dense and the learned sparse ones (retrieve_sparse.c) on the
+ * pool at the same time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,26 +125,28 @@ static wr_status start_dense(wr_scratch *s)
         job->score = wr_arena_alloc(&s->arena, job->stage->depth * sizeof *job->score);
         if (!job->docid || !job->score) return WR_ENOMEM;
     }
-    return any ? wr_group_add(&s->dense_group, dense_task, s) : WR_OK;
+    return any ? wr_group_add(&s->list_group, dense_task, s) : WR_OK;
 }
 
 wr_status wr_retrieve(wr_scratch *s, wr_err *err)
 {
     wr_sparse_query query = {0};
-    bool analysed = false;
+    bool analysed = false, sparse_here = false;
     for (size_t i = 0; i < s->pipeline.nlists; i++) {
         wr_list_job *job = &s->list[i];
         memset(job, 0, sizeof *job);
         job->stage = &s->pipeline.list[i];
     }
-    wr_status st = start_dense(s);
+    wr_status st = wr_retrieve_sparse_start(s, &sparse_here); /* first: it is soon done */
+    if (!st) st = start_dense(s);
     for (size_t i = 0; i < s->pipeline.nlists && !st; i++) {
         if (s->list[i].stage->kind != WR_BM25) continue;
         if (!analysed) st = lexical_query(s, &query);
         analysed = true;
         if (!st) st = retrieve_bm25(s, &s->list[i], &query);
     }
-    bool idle = wr_group_wait(&s->dense_group, st ? WR_NO_DEADLINE : s->budget.soft_ns);
+    if (!st && sparse_here) wr_retrieve_sparse_here(s);
+    bool idle = wr_group_wait(&s->list_group, st ? WR_NO_DEADLINE : s->budget.soft_ns);
     for (size_t i = 0; i < s->pipeline.nlists && !st && idle; i++)
         if (s->list[i].status < 0) st = s->list[i].status;
     return st ? wr_fail(err, st, "retrieval: %s", wr_status_name(st)) : WR_OK;

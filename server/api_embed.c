@@ -1,6 +1,6 @@
 /* POST /v1/embeddings (the shape of OpenAI), POST /embed and /embed_sparse (Text Embeddings Inference).
  *
- * Texts are encoded as documents. A budget cannot make half a vector, so these routes take none. */
+ * Texts are encoded as documents, for /embed_sparse as queries when prompt_name says so. A budget cannot make half a vector, so these routes take none. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,11 @@ bool wr_api_embed_parse(wr_exchange *x)
 bool wr_api_tei_embed_parse(wr_exchange *x)
 {
     return wr_tei_embed_parse(x->call->body ? x->call->body : "", x->call->body_n, &x->args.embed, &x->problem);
+}
+
+bool wr_api_tei_sparse_parse(wr_exchange *x)
+{
+    return wr_tei_sparse_parse(x->call->body ? x->call->body : "", x->call->body_n, &x->args.embed, &x->problem);
 }
 
 void wr_api_embed_release(wr_exchange *x)
@@ -54,6 +59,17 @@ static void normalise(float *v, size_t dim)
     for (size_t i = 0; i < dim; i++) v[i] = (float)(v[i] * scale);
 }
 
+/* What was cut, where it may not be, is a problem. */
+static bool may_be_cut(wr_exchange *x, const bool *cut, size_t limit)
+{
+    for (size_t i = 0; i < x->args.embed.n && !x->args.embed.truncate; i++)
+        if (cut[i])
+            return wr_problem_set(&x->problem, WR_PROBLEM_INVALID_FIELD, "truncate",
+                                  "input %zu is longer than the %zu tokens that the model takes, and it may not be cut",
+                                  i, limit);
+    return true;
+}
+
 /* Vectors of all texts, owned by the caller, or NULL with a problem. */
 static float *encode(wr_exchange *x, const wr_model *model)
 {
@@ -64,11 +80,7 @@ static float *encode(wr_exchange *x, const wr_model *model)
     wr_status st = ok ? wr_embed_texts(model, x->api->options.pool, args->text, args->n, false, NULL, vector, cut)
                       : WR_ENOMEM;
     if (st) ok = wr_exchange_fail(x, st, "encoding failed");
-    for (size_t i = 0; i < args->n && ok && !args->truncate; i++)
-        if (cut[i])
-            ok = wr_problem_set(&x->problem, WR_PROBLEM_INVALID_FIELD, "truncate",
-                                "input %zu is longer than the %zu tokens that the model takes, and it may not be cut", i,
-                                info->max_doc_tokens);
+    if (ok) ok = may_be_cut(x, cut, info->max_doc_tokens);
     for (size_t i = 0; i < args->n && ok && args->normalize && !info->normalize; i++)
         normalise(vector + i * info->dim, info->dim);
     free(cut);
@@ -93,6 +105,26 @@ static bool count_tokens(wr_exchange *x, const wr_model *model, uint64_t *total)
         wr_arena_rollback(arena, mark);
     }
     return st ? wr_exchange_fail(x, st, "tokenizing failed") : true;
+}
+
+/* ---- learned sparse weights ---- */
+
+/* Weights of all texts, in an array owned by the caller, or NULL with a problem. */
+static wr_token_weights *expand(wr_exchange *x, const wr_model *model)
+{
+    const wr_embed_args *args = &x->args.embed;
+    const wr_model_info *info = wr_model_info_get(model);
+    wr_token_weights *out = calloc(args->n, sizeof *out);
+    bool *cut = calloc(args->n, sizeof *cut), ok = out && cut;
+    wr_status st = ok ? wr_sparse_texts(model, x->api->options.pool, args->text, args->n, args->query, NULL, out, cut)
+                      : WR_ENOMEM;
+    if (st) ok = wr_exchange_fail(x, st, "encoding failed");
+    if (ok && !(ok = may_be_cut(x, cut, args->query ? info->max_query_tokens : info->max_doc_tokens)))
+        wr_token_weights_release(out, args->n);
+    free(cut);
+    if (ok) return out;
+    free(out);
+    return NULL;
 }
 
 /* ---- answers ---- */
@@ -155,8 +187,35 @@ bool wr_api_tei_embed_run(wr_exchange *x)
     return true;
 }
 
+static void write_weights(wr_out *out, const wr_token_weights *w)
+{
+    wr_out_puts(out, "[");
+    for (size_t i = 0; i < w->n; i++) {
+        wr_out_puts(out, i ? ",{\"index\":" : "{\"index\":");
+        wr_out_u64(out, w->id[i]);
+        wr_out_puts(out, ",\"value\":");
+        wr_out_float(out, w->weight[i]);
+        wr_out_puts(out, "}");
+    }
+    wr_out_puts(out, "]");
+}
+
 bool wr_api_tei_sparse_run(wr_exchange *x)
 {
-    return wr_problem_set(&x->problem, WR_PROBLEM_NO_MODEL, NULL,
-                          "no learned sparse model is loaded, and weir cannot run one yet");
+    const wr_model *model = wr_loaded_expander(x->api->loaded, "");
+    if (!model)
+        return wr_problem_set(&x->problem, WR_PROBLEM_NO_MODEL, NULL,
+                              "no learned sparse model is loaded: no index here was built with one");
+    wr_token_weights *weights = expand(x, model);
+    if (!weights) return false;
+    wr_out *out = &x->call->reply;
+    wr_out_puts(out, "[");
+    for (size_t i = 0; i < x->args.embed.n; i++) {
+        if (i) wr_out_puts(out, ",");
+        write_weights(out, &weights[i]);
+    }
+    wr_out_puts(out, "]");
+    wr_token_weights_release(weights, x->args.embed.n);
+    free(weights);
+    return true;
 }

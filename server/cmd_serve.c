@@ -139,7 +139,7 @@ static wr_status start_serving(server *s, wr_err *err)
     const wr_http_options http = {.listen = config->listen, .max_body = config->max_body,
                                   .connections = config->connections, .handler = wr_api_handler(s->api)};
     if ((st = wr_http_open(&s->http, &http, err))) return st;
-    const wr_loaded_options models = {.dense = config->dense, .cross = config->cross.item, .ncross = config->cross.n,
+    const wr_loaded_options models = {.dense = config->dense, .sparse = config->sparse, .sparse_documents = true, .cross = config->cross.item, .ncross = config->cross.n,
                                       .precision = config->precision};
     if ((st = wr_loaded_open(&s->loaded, &models, err))) return st;
     /* Twice as many scratches as coordinators: one whose straggler still writes is passed over. */
@@ -166,9 +166,11 @@ static void introduce(server *s)
     for (size_t i = 0; i < wr_catalog_size(s->catalog); i++) {
         wr_lease lease;
         if (wr_catalog_lease(s->catalog, wr_catalog_name(s->catalog, i), &lease)) continue;
-        say("index %s: %s, %llu documents, %s, default pipeline %s", lease.name, lease.info->generation,
+        say("index %s: %s, %llu documents, %s, %s%s, default pipeline %s", lease.name, lease.info->generation,
             (unsigned long long)lease.info->documents,
-            lease.info->has_dense ? lease.info->dense_model_name : "no dense vectors", lease.info->default_pipeline);
+            lease.info->has_dense ? lease.info->dense_model_name : "no dense vectors",
+            lease.info->has_sparse ? "learned sparse " : "no learned sparse postings",
+            lease.info->has_sparse ? lease.info->sparse_model_name : "", lease.info->default_pipeline);
         wr_catalog_return(&lease);
     }
     for (size_t i = 0; i < ncross; i++) say("cross-encoder %s", cross[i]);

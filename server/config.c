@@ -21,7 +21,7 @@
 
 /* The command line before the file is merged in. */
 typedef struct arguments {
-    const char *config, *listen, *dense, *precision, *api_key;
+    const char *config, *listen, *dense, *sparse, *precision, *api_key;
     struct wr_option_list index, cross, list;
     size_t threads, coordinators, queue, connections, max_body;
     double default_budget_ms, max_budget_ms;
@@ -37,6 +37,7 @@ static wr_status read_arguments(arguments *a, const struct wr_command *command, 
         {"cross", "[NAME=]MODEL", "a cross-encoder to load; may repeat", WR_OPT_LIST, &a->cross},
         {"list", "[NAME=]MODEL", "a decoder for listwise reranking (not supported yet)", WR_OPT_LIST, &a->list},
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &a->dense},
+        {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &a->sparse},
         {"precision", "P", "fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &a->precision},
         {"threads", "N", "threads that compute (one for each CPU)", WR_OPT_SIZE, &a->threads},
         {"coordinators", "N", "requests in work at one time (threads + 1)", WR_OPT_SIZE, &a->coordinators},
@@ -101,7 +102,7 @@ static wr_status file_member(arguments *a, struct wr_option_list *keys, const ch
                              json_t *value, wr_err *err)
 {
     const struct { const char *name; const char **out; } texts[] = {
-        {"listen", &a->listen}, {"dense", &a->dense}, {"precision", &a->precision}};
+        {"listen", &a->listen}, {"dense", &a->dense}, {"sparse", &a->sparse}, {"precision", &a->precision}};
     const struct { const char *name; size_t *out; } sizes[] = {
         {"threads", &a->threads}, {"coordinators", &a->coordinators}, {"queue", &a->queue},
         {"connections", &a->connections}, {"max_body", &a->max_body}};
@@ -222,6 +223,7 @@ static wr_status take(wr_config *config, const arguments *a, const struct wr_opt
     config->listen = a->listen ? a->listen : "127.0.0.1:8080";
     config->cross = a->cross;
     config->dense = a->dense;
+    config->sparse = a->sparse;
     config->precision = a->precision;
     config->threads = or_default(a->threads, 0);
     config->coordinators = or_default(a->coordinators, 0);

@@ -78,6 +78,7 @@ void wr_api_rerank_release(wr_exchange *x);
 bool wr_api_embed_parse(wr_exchange *x);
 bool wr_api_embed_run(wr_exchange *x);
 bool wr_api_tei_embed_parse(wr_exchange *x);
+bool wr_api_tei_sparse_parse(wr_exchange *x);
 bool wr_api_tei_embed_run(wr_exchange *x);
 bool wr_api_tei_sparse_run(wr_exchange *x);
 void wr_api_embed_release(wr_exchange *x);

@@ -1,5 +1,6 @@
 #include "server/requests.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +41,34 @@ static bool check_search(const wr_search_args *args, const json_t *filter, wr_pr
     return true;
 }
 
+static bool read_sparse(json_t *sparse, wr_search_args *args, wr_problem *problem)
+{
+    const char *token;
+    json_t *value;
+    size_t n = json_object_size(sparse);
+    if (!sparse) return true;
+    if (n > WR_MAX_SPARSE_TOKENS)
+        return wr_problem_set(problem, WR_PROBLEM_INVALID_FIELD, "sparse", "sparse: %zu tokens, expected at most %d", n,
+                              WR_MAX_SPARSE_TOKENS);
+    args->sparse_token = malloc((n + 1) * sizeof *args->sparse_token);
+    args->sparse_weight = malloc((n + 1) * sizeof *args->sparse_weight);
+    if (!args->sparse_token || !args->sparse_weight)
+        return wr_problem_set(problem, WR_PROBLEM_INTERNAL, NULL, "out of memory");
+    json_object_foreach(sparse, token, value)
+    {
+        double weight = json_is_number(value) ? json_number_value(value) : -1;
+        if (!(weight >= 0 && weight <= FLT_MAX))
+            return wr_problem_set(problem, WR_PROBLEM_INVALID_FIELD, "sparse",
+                                  "sparse: the weight of \"%.60s\" is no number from 0", token);
+        args->sparse_token[args->nsparse] = token;
+        args->sparse_weight[args->nsparse++] = (float)weight;
+    }
+    return true;
+}
+
 bool wr_search_parse(const char *body, size_t n, wr_search_args *args, wr_problem *problem)
 {
-    json_t *filter = NULL;
+    json_t *filter = NULL, *sparse = NULL;
     double budget_ms = 1; /* a value that passes when none is named */
     *args = (wr_search_args){.k = DEFAULT_K, .return_text = true};
     const wr_field fields[] = {
@@ -55,16 +81,23 @@ bool wr_search_parse(const char *body, size_t n, wr_search_args *args, wr_proble
         {"explain", WR_FIELD_BOOL, 0, &args->explain},
         {"return_text", WR_FIELD_BOOL, 0, &args->return_text},
         {"strict", WR_FIELD_BOOL, 0, &args->strict},
+        {"sparse", WR_FIELD_OBJECT, 0, &sparse},
         {0}};
     if (!wr_body_read(&args->root, body, n, fields, problem)) return false;
     if (json_object_get(args->root, "budget_ms")) args->budget_ms = budget_ms;
-    if (check_search(args, filter, problem) && wr_budget_check(budget_ms, "budget_ms", problem)) return true;
+    if (check_search(args, filter, problem) && wr_budget_check(budget_ms, "budget_ms", problem) &&
+        read_sparse(sparse, args, problem))
+        return true;
     wr_search_release(args);
     return false;
 }
 
 void wr_search_release(wr_search_args *args)
 {
+    free(args->sparse_token);
+    free(args->sparse_weight);
+    args->sparse_token = NULL;
+    args->sparse_weight = NULL;
     json_decref(args->root);
     args->root = NULL;
 }
@@ -207,6 +240,27 @@ bool wr_tei_embed_parse(const char *body, size_t n, wr_embed_args *args, wr_prob
     if (!wr_body_read(&args->root, body, n, fields, problem)) return false;
     if (direction_check(direction, problem) &&
         wr_body_texts(inputs, "inputs", WR_MAX_EMBED_TEXTS, false, &args->text, &args->n, problem)) return true;
+    wr_embed_release(args);
+    return false;
+}
+
+bool wr_tei_sparse_parse(const char *body, size_t n, wr_embed_args *args, wr_problem *problem)
+{
+    json_t *inputs = NULL;
+    wr_text direction = {0}, prompt = {0};
+    *args = (wr_embed_args){.truncate = true};
+    const wr_field fields[] = {
+        {"inputs", WR_FIELD_ANY, WR_FIELD_REQUIRED, &inputs},
+        {"truncate", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->truncate},
+        {"truncation_direction", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &direction},
+        {"prompt_name", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &prompt},
+        {0}};
+    if (!wr_body_read(&args->root, body, n, fields, problem)) return false;
+    bool ok = direction_check(direction, problem);
+    args->query = prompt.bytes && !strcmp(prompt.bytes, "query");
+    if (ok && prompt.bytes && !args->query && strcmp(prompt.bytes, "document"))
+        ok = wr_problem_set(problem, WR_PROBLEM_INVALID_FIELD, "prompt_name", "prompt_name: expected query or document");
+    if (ok && wr_body_texts(inputs, "inputs", WR_MAX_EMBED_TEXTS, false, &args->text, &args->n, problem)) return true;
     wr_embed_release(args);
     return false;
 }

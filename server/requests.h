@@ -16,13 +16,20 @@
 #define WR_MAX_RERANK_TEXTS 10000
 #define WR_MAX_EMBED_TEXTS 2048
 
-/* POST /v1/search: {"query", "k", "offset", "budget_ms", "pipeline", "filter", "explain", "return_text", "strict"}. */
+/* Tokens of a query that brings its learned sparse weights: more than a text of the longest query has. */
+#define WR_MAX_SPARSE_TOKENS 10000
+
+/* POST /v1/search: {"query", "k", "offset", "budget_ms", "pipeline", "filter", "explain", "return_text", "strict",
+ * "sparse": {"token": weight}}. */
 typedef struct wr_search_args {
     json_t *root;
     wr_text query, pipeline; /* pipeline.bytes NULL = default */
     size_t k, offset;
     double budget_ms; /* 0 = none named */
     bool explain, return_text, strict;
+    const char **sparse_token; /* [nsparse] of "sparse", NULL when absent */
+    float *sparse_weight;      /* [nsparse] finite, from 0                */
+    size_t nsparse;
 } wr_search_args;
 
 bool wr_search_parse(const char *body, size_t n, wr_search_args *args, wr_problem *problem);
@@ -46,17 +53,19 @@ bool wr_tei_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_pr
 void wr_rerank_release(wr_rerank_args *args);
 
 /* POST /v1/embeddings (OpenAI): {"input", "model", "encoding_format", "dimensions", "user"}.
- * POST /embed (TEI): {"inputs", "normalize", "truncate", "truncation_direction"}. */
+ * POST /embed (TEI): {"inputs", "normalize", "truncate", "truncation_direction"}.
+ * POST /embed_sparse (TEI): {"inputs", "truncate", "truncation_direction", "prompt_name": "document" or "query"}. */
 typedef struct wr_embed_args {
     json_t *root;
     wr_text model;
     wr_text *text; /* [n] */
     size_t n;
     size_t dimensions; /* 0 = not named */
-    bool base64, normalize, truncate;
+    bool base64, normalize, truncate, query;
 } wr_embed_args;
 
 bool wr_embed_parse(const char *body, size_t n, wr_embed_args *args, wr_problem *problem);
+bool wr_tei_sparse_parse(const char *body, size_t n, wr_embed_args *args, wr_problem *problem);
 bool wr_tei_embed_parse(const char *body, size_t n, wr_embed_args *args, wr_problem *problem);
 void wr_embed_release(wr_embed_args *args);
 

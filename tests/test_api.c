@@ -164,9 +164,3 @@ Test(api, ids_are_taken_over_when_they_are_harmless_and_else_made)
         forget(&call);
     }
 }
-
-Test(api, what_cannot_be_done_yet_is_said)
-{
-    wr_api_serve(api, NULL, NULL);
-    refused((wr_call){.method = "POST", .path = "/embed_sparse"}, 422, "unknown_model");
-}

@@ -271,9 +271,6 @@ Test(corpus, what_is_no_known_format_is_refused)
            "line 1: expected a JSON object, a tab-separated record or a TREC document");
     refuse("[{\"_id\":\"a\"}]\n", WR_CORPUS_AUTO, WR_EFORMAT,
            "line 1: expected a JSON object, a tab-separated record or a TREC document");
-    refuse("{\"id\":\"a\",\"contents\":\"c\",\"vector\":{\"t\":1}}\n", WR_CORPUS_AUTO, WR_EUNSUPPORTED,
-           "documents with precomputed vectors are not read yet");
-    refuse("x", WR_CORPUS_VECTORS, WR_EUNSUPPORTED, "documents with precomputed vectors are not read yet");
     refuse("x", WR_CORPUS_CIFF, WR_EUNSUPPORTED, "CIFF files are not read yet");
 }
 

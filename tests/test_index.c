@@ -39,9 +39,10 @@ static void make(wr_manifest *m, bool dense, const char *factory)
         m->info.dense_normalize = true;
         m->info.documents_cut = 3;
     }
+    bool expected[WR_FILE_COUNT];
+    wr_manifest_expects(&m->info, expected);
     for (size_t i = 0; i < WR_FILE_COUNT; i++) {
-        if (i == WR_FILE_VECTORS && !dense) break;
-        if (i == WR_FILE_FAISS && !strcmp(factory, "Flat")) break;
+        if (!expected[i]) continue;
         m->file[i].present = true;
         m->file[i].bytes = i == 0 ? WR_BLOCK_BYTES + 1 : 100;
         m->file[i].nblocks = i == 0 ? 2 : 1;

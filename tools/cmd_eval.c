@@ -64,6 +64,7 @@ static int run(int argc, char **argv)
         {"repeat", "N", "times that each row runs the topics (1)", WR_OPT_SIZE, &args.repeat},
         {"json", NULL, "print JSON instead of the table", WR_OPT_FLAG, &args.json},
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &args.dense},
+        {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &args.sparse},
         {"cross", "[NAME=]MODEL", "a cross-encoder; may repeat", WR_OPT_LIST, &args.cross},
         {"precision", "P", "fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "threads that compute (all that the process may use)", WR_OPT_SIZE, &args.threads},

@@ -11,7 +11,7 @@
 #define EXCERPT 160
 
 typedef struct search_args {
-    const char *index, *pipeline, *dense, *precision;
+    const char *index, *pipeline, *dense, *sparse, *precision;
     struct wr_option_list cross, list;
     size_t k, offset, threads;
     double budget_ms;
@@ -86,7 +86,7 @@ static wr_status ask(const search_args *args, const char *query, wr_ranker *rank
 
 static wr_status search(const search_args *args, const char *query, wr_err *err)
 {
-    wr_loaded_options options = {.dense = args->dense, .cross = args->cross.item, .ncross = args->cross.n,
+    wr_loaded_options options = {.dense = args->dense, .sparse = args->sparse, .cross = args->cross.item, .ncross = args->cross.n,
                                  .precision = args->precision};
     wr_pool *pool = NULL;
     wr_loaded *loaded = NULL;
@@ -120,6 +120,7 @@ static int run(int argc, char **argv)
         {"cross", "[NAME=]MODEL", "loads a cross-encoder; may repeat", WR_OPT_LIST, &args.cross},
         {"list", "[NAME=]MODEL", "refused: no decoder is supported yet", WR_OPT_LIST, &args.list},
         {"dense", "MODEL", "the query encoder (the one that the index names)", WR_OPT_TEXT, &args.dense},
+        {"sparse", "MODEL", "the learned sparse model (the one that the index names)", WR_OPT_TEXT, &args.sparse},
         {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {0}};

@@ -27,7 +27,7 @@ typedef struct wr_eval_args {
 
     const char *index, *topics, *exclude, *run_out, *progress; /* each may be NULL */
     struct wr_option_list pipeline, budget_ms;                 /* none: "default", no deadline */
-    const char *dense, *precision;
+    const char *dense, *sparse, *precision;
     struct wr_option_list cross;
     size_t threads; /* 0 = all that the process may use              */
     size_t k;       /* 0 = as deep as the measures and --run-out look */

@@ -57,6 +57,9 @@ static wr_status ask(struct bench *b, const wr_eval_row *row, const wr_topic *to
                           .pipeline = row->pipeline,
                           .dense = topic->dense,
                           .ndense = topic->ndense,
+                          .sparse_token = topic->sparse_token,
+                          .sparse_weight = topic->sparse_weight,
+                          .nsparse = topic->nsparse,
                           .exclude = b->docno,
                           .nexclude = excluded(b, topic->qid)};
     wr_status st = wr_rank(b->ranker, &request, b->scratch, reply, err);
@@ -301,7 +304,7 @@ static wr_status open_ranker(struct bench *b, wr_err *err)
 {
     const wr_eval_args *args = b->args;
     const wr_loaded_options models = {
-        .dense = args->dense, .cross = args->cross.item, .ncross = args->cross.n, .precision = args->precision};
+        .dense = args->dense, .sparse = args->sparse, .cross = args->cross.item, .ncross = args->cross.n, .precision = args->precision};
     wr_status st = wr_pool_open(&b->pool, (unsigned)args->threads, wr_ranker_thread_start, err);
     wr_ranker_thread_start(); /* this thread runs the lexical search itself */
     if (!st) st = wr_loaded_open(&b->loaded, &models, err);

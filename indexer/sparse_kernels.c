@@ -1,4 +1,4 @@
-#include "models/kernels_sift.h"
+#include "indexer/sparse_kernels.h"
 
 #include <pthread.h>
 #include <string.h>

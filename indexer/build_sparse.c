@@ -1,0 +1,252 @@
+#include "indexer/build_sparse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/arena.h"
+#include "data/mapfile.h"
+#include "models/embed.h"
+
+_Static_assert(WR_MAX_TOKEN_BYTES <= WR_MAX_TERM_BYTES, "every token that a corpus brings can be a term");
+
+struct wr_sparse_build {
+    const wr_build_options *o;
+    const wr_generation *generation;
+    const wr_model_info *model; /* NULL without */
+    bool imported;              /* the corpus brings the weights */
+    const char *query, *idf;    /* as in wr_index_info */
+    wr_sparse_writer *writer;
+    wr_idf table;   /* of --idf file; else filled at the end */
+    wr_arena arena; /* of one document                       */
+    uint32_t *df;   /* [vocabulary] --idf corpus of texts    */
+    uint64_t *seen; /* [vocabulary] the last document that had the token, from 1 */
+    uint64_t ndocs;
+};
+
+/* Address space for the ids of a document of 64 MiB, a token for each byte. */
+#define DOCUMENT_SPACE ((size_t)1 << 30)
+
+/* ---- what queries will be ---- */
+
+static wr_status settle_query(wr_sparse_build *b, wr_err *err)
+{
+    const wr_build_options *o = b->o;
+    b->query = b->idf = "none";
+    if (!b->model) {
+        if (o->idf == WR_IDF_AUTO) return WR_OK;
+        return wr_fail(err, WR_EARG, "--idf: there is no model whose tokens it could weigh, expected --sparse MODEL");
+    }
+    if (o->idf == WR_IDF_CORPUS || o->idf == WR_IDF_FILE || b->model->has_idf) {
+        b->query = "idf";
+        b->idf = o->idf == WR_IDF_CORPUS ? "corpus" : o->idf == WR_IDF_FILE ? "file" : "model";
+        return WR_OK;
+    }
+    if (o->idf == WR_IDF_MODEL)
+        return wr_fail(err, WR_EARG,
+                       "--idf model: %s has no table of query weights (idf.json, "
+                       "query_token_weights.txt, query_0_SparseStaticEmbedding)",
+                       b->model->path);
+    if (b->model->kind != WR_MODEL_SPARSE)
+        return wr_fail(err, WR_EARG,
+                       "%s: no learned sparse model: it can cut queries into tokens, but not weigh them, "
+                       "expected --idf corpus or --idf FILE",
+                       b->model->path);
+    b->query = "model";
+    return WR_OK;
+}
+
+static wr_status open_table(wr_sparse_build *b, wr_err *err)
+{
+    const wr_tokenizer *tok = b->model ? wr_model_tokenizer(b->o->sparse) : NULL;
+    if (!strcmp(b->idf, "file")) return wr_idf_read(&b->table, b->o->idf_file, tok, err);
+    if (strcmp(b->idf, "corpus") || b->imported) return WR_OK;
+    size_t n = wr_tokenizer_vocab_size(tok);
+    b->df = calloc(n + 1, sizeof *b->df);
+    b->seen = calloc(n + 1, sizeof *b->seen);
+    if (!b->df || !b->seen || wr_arena_init(&b->arena, DOCUMENT_SPACE))
+        return wr_fail(err, WR_ENOMEM, "index: out of memory");
+    return WR_OK;
+}
+
+wr_status wr_sparse_build_open(wr_sparse_build **build, const wr_build_options *options,
+                               const wr_generation *generation, wr_corpus_format format, wr_err *err)
+{
+    *build = NULL;
+    bool imported = wr_corpus_format_has_vectors(format) && !options->no_sparse;
+    if (!imported && !options->sparse) {
+        if (options->idf == WR_IDF_AUTO) return WR_OK;
+        return wr_fail(err, WR_EARG, "--idf: no learned sparse index is being built, expected --sparse MODEL");
+    }
+    wr_sparse_build *b = calloc(1, sizeof *b);
+    if (!b) return wr_fail(err, WR_ENOMEM, "index: out of memory");
+    b->o = options;
+    b->generation = generation;
+    b->imported = imported;
+    b->model = options->sparse ? wr_model_info_get(options->sparse) : NULL;
+    wr_status st = WR_OK;
+    if (!imported && b->model->kind != WR_MODEL_SPARSE)
+        st = wr_fail(err, WR_EARG, "%s: no learned sparse model, expected a masked language model", b->model->path);
+    if (!st) st = settle_query(b, err);
+    if (!st) st = open_table(b, err);
+    if (!st) st = wr_sparse_writer_open(&b->writer, generation->path, 0, err);
+    if (st)
+        wr_sparse_build_close(b);
+    else
+        *build = b;
+    return st;
+}
+
+void wr_sparse_build_close(wr_sparse_build *b)
+{
+    if (!b) return;
+    wr_sparse_writer_abort(b->writer);
+    wr_idf_release(&b->table);
+    wr_arena_release(&b->arena);
+    free(b->df);
+    free(b->seen);
+    free(b);
+}
+
+/* ---- documents ---- */
+
+static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err)
+{
+    uint32_t *len = malloc((doc->ntokens + 1) * sizeof *len);
+    if (!len) return wr_fail(err, WR_ENOMEM, "document %s: out of memory", doc->docno);
+    for (size_t i = 0; i < doc->ntokens; i++) len[i] = (uint32_t)strlen(doc->token[i]);
+    wr_status st = wr_sparse_writer_add_weights(b->writer, doc->token, len, doc->weight, doc->ntokens, err);
+    free(len);
+    return st ? wr_fail_prefix(err, "document %s", doc->docno) : WR_OK;
+}
+
+/* Ids become tokens. A vocabulary that holds a token twice finds it under one id alone. */
+static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, const char *docno, wr_err *err)
+{
+    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
+    const char **token = malloc((w->n + 1) * sizeof *token);
+    uint32_t *len = malloc((w->n + 1) * sizeof *len);
+    float *weight = malloc((w->n + 1) * sizeof *weight);
+    size_t n = 0;
+    wr_status st = token && len && weight ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < w->n && !st; i++) {
+        const char *text = wr_tokenizer_token(tok, w->id[i]);
+        if (wr_tokenizer_id(tok, text) != (int64_t)w->id[i]) continue;
+        token[n] = text;
+        len[n] = (uint32_t)strlen(text);
+        weight[n++] = w->weight[i];
+    }
+    if (!st) st = wr_sparse_writer_add_weights(b->writer, token, len, weight, n, err);
+    free(token);
+    free(len);
+    free(weight);
+    return st ? wr_fail_prefix(err, "document %s", docno) : WR_OK;
+}
+
+static wr_status encode(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t *cut, wr_err *err)
+{
+    wr_token_weights out[WR_BATCH_DOCS];
+    bool was_cut[WR_BATCH_DOCS];
+    wr_status st = wr_sparse_texts(b->o->sparse, b->o->pool, batch->text, batch->n, false, NULL, out, was_cut);
+    if (st)
+        return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
+                       batch->doc[batch->n - 1].docno, wr_status_name(st));
+    for (size_t i = 0; i < batch->n && !st; i++) {
+        st = add_encoded(b, &out[i], batch->doc[i].docno, err);
+        *cut += was_cut[i];
+    }
+    wr_token_weights_release(out, batch->n);
+    return st;
+}
+
+/* Which tokens the document has, however often. */
+static wr_status count(wr_sparse_build *b, const wr_text *text, uint64_t number)
+{
+    wr_tokens tokens;
+    wr_arena_reset(&b->arena, (size_t)1 << 20);
+    wr_status st =
+        wr_tokenizer_encode(wr_model_tokenizer(b->o->sparse), text->bytes, text->n, &b->arena, SIZE_MAX, &tokens);
+    for (size_t i = 0; i < tokens.n && !st; i++) {
+        uint32_t id = tokens.id[i];
+        b->df[id] += b->seen[id] != number;
+        b->seen[id] = number;
+    }
+    return st;
+}
+
+wr_status wr_sparse_build_add(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t *cut, wr_err *err)
+{
+    wr_status st = b->imported ? WR_OK : encode(b, batch, cut, err);
+    for (size_t i = 0; i < batch->n && !st; i++) {
+        b->ndocs++;
+        if (b->imported) st = add_imported(b, &batch->doc[i], err);
+        if (!st && b->df && (st = count(b, &batch->text[i], b->ndocs)))
+            wr_fail(err, st, "document %s: no memory for its tokens", batch->doc[i].docno);
+    }
+    return st;
+}
+
+/* ---- the end ---- */
+
+/* How many vectors have each token, from the postings that were just written. */
+static wr_status count_postings(wr_sparse_build *b, const char *path, wr_err *err)
+{
+    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
+    size_t n = wr_tokenizer_vocab_size(tok);
+    wr_sparse *sparse = NULL;
+    wr_status st = wr_sparse_open(&sparse, path, err);
+    if (!st && !(b->df = calloc(n + 1, sizeof *b->df))) st = wr_fail(err, WR_ENOMEM, "index: out of memory");
+    for (uint32_t id = 0; id < n && !st; id++) {
+        const char *token = wr_tokenizer_token(tok, id);
+        int64_t term = token ? wr_sparse_term(sparse, token, strlen(token)) : -1;
+        if (term >= 0) b->df[id] = wr_sparse_df(sparse, (uint32_t)term);
+    }
+    wr_sparse_close(sparse);
+    return st;
+}
+
+static wr_status write_table(const wr_sparse_build *b, const wr_idf *table, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_file *file = NULL;
+    wr_status st = wr_generation_file(b->generation, WR_FILE_QUERY, path, err);
+    if (!st) st = wr_file_create(&file, path, "WRQUERYW", 1, err);
+    if (st) return st;
+    wr_file_write(file, table->weight, table->n * sizeof *table->weight);
+    return wr_file_commit(file, err);
+}
+
+wr_status wr_sparse_build_commit(wr_sparse_build *b, uint64_t documents, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_sparse_writer *writer = b->writer;
+    b->writer = NULL;
+    wr_status st = wr_generation_file(b->generation, WR_FILE_SPARSE, path, err);
+    if (st)
+        wr_sparse_writer_abort(writer);
+    else
+        st = wr_sparse_writer_commit_weights(writer, path, err);
+    if (st || strcmp(b->query, "idf")) return st;
+    if (!strcmp(b->idf, "model")) return write_table(b, wr_model_idf(b->o->sparse), err);
+    if (!strcmp(b->idf, "corpus")) {
+        if (b->imported) st = count_postings(b, path, err);
+        if (!st && wr_idf_compute(&b->table, b->df, documents, wr_model_tokenizer(b->o->sparse)))
+            st = wr_fail(err, WR_ENOMEM, "index: out of memory");
+    }
+    return st ? st : write_table(b, &b->table, err);
+}
+
+void wr_sparse_build_describe(const wr_sparse_build *b, wr_index_info *info)
+{
+    info->has_sparse = true;
+    info->sparse_documents = b->imported ? "vectors" : "model";
+    info->sparse_query = b->query;
+    info->sparse_idf = b->idf;
+    if (!b->model) return;
+    info->sparse_model_path = b->model->path;
+    info->sparse_model_sha256 = b->model->sha256;
+    info->sparse_model_name = b->model->name;
+    info->sparse_max_doc_tokens = b->model->max_doc_tokens;
+    info->sparse_max_query_tokens = b->model->max_query_tokens;
+    info->sparse_prune_ratio = b->imported ? 0 : b->model->prune_ratio;
+}

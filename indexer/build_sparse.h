@@ -1,0 +1,34 @@
+/* The learned sparse part of a build: documents' weights, from a model or brought by the corpus, into sparse.bin, and
+ * what a query's tokens weigh into query.bin.
+ *
+ * What decides about queries (`idf`, and the model):
+ *   the model's own table, one computed from the documents, or one from a file: queries need no model (idf.h)
+ *   no table: queries go through the model
+ *   no model: only queries that bring their weights are answered
+ * From the documents: n_t is the number of texts that have the token, or where the corpus brings vectors of vectors.
+ */
+#ifndef WR_INDEXER_BUILD_SPARSE_H
+#define WR_INDEXER_BUILD_SPARSE_H
+
+#include "indexer/batch.h"
+#include "indexer/build.h"
+#include "indexer/generation.h"
+#include "indexer/index.h"
+
+typedef struct wr_sparse_build wr_sparse_build;
+
+/* *build stays NULL when the options ask for no learned sparse index. options and generation are borrowed until close.
+ */
+wr_status wr_sparse_build_open(wr_sparse_build **build, const wr_build_options *options,
+                               const wr_generation *generation, wr_corpus_format format, wr_err *err);
+void wr_sparse_build_close(wr_sparse_build *build); /* removes what was not committed; NULL is fine */
+
+/* The batch's documents, in order; adds to *cut those that the model cut. */
+wr_status wr_sparse_build_add(wr_sparse_build *build, const wr_doc_batch *batch, uint64_t *cut, wr_err *err);
+
+wr_status wr_sparse_build_commit(wr_sparse_build *build, uint64_t documents, wr_err *err);
+
+/* Fills the manifest's sparse fields; strings are borrowed from the build's model. */
+void wr_sparse_build_describe(const wr_sparse_build *build, wr_index_info *info);
+
+#endif
