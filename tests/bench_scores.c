@@ -3,15 +3,16 @@
  *
  *     build/release/tests/bench_scores THREADS
  *
- *     open NAME PRECISION DIR   ok | no SENTENCE        a model into one of eight slots
+ *     open NAME PRECISION DIR   ok | no SENTENCE        a model into one of sixteen slots
  *     pairs FILE                ok N                    query TAB passage a line; tokenised when they are scored
  *     texts FILE                ok N                    one text a line
  *     score NAME                ok SECONDS TOKENS       all pairs by wr_model_score(), their ids made before
  *     rank NAME                 ok SECONDS              all pairs by wr_score_texts(), one call a query: with
  * tokenising one NAME CALLS TOKENS     ok MICROSECONDS...      the first pair cut to so many tokens, ids made before
- *     embed NAME FROM TO        ok SECONDS              texts FROM to TO by wr_embed_texts()
- *     ids NAME FILE             ok                      writes the pairs' ids, one line a pair
- *     scores NAME FILE          ok                      writes what the last `score` gave, one line a pair
+ *     query NAME CALLS TEXT     ok MICROSECONDS...      one text by wr_embed_texts(): with tokenising, by all idle
+ * threads embed NAME FROM TO        ok SECONDS              texts FROM to TO by wr_embed_texts() ids NAME FILE ok
+ * writes the pairs' ids, one line a pair scores NAME FILE          ok                      writes what the last `score`
+ * gave, one line a pair
  *
  * Pairs are sorted by length and cut into micro-batches by tokens as wr_embed_texts() does it.
  */
@@ -25,7 +26,7 @@
 #include "models/model.h"
 #include "ranker/rank.h"
 
-enum { MAX_MODELS = 8, MAX_NAME = 32 };
+enum { MAX_MODELS = 16, MAX_NAME = 32 };
 
 typedef struct text_list {
     wr_text *query, *text; /* [n] query NULL for texts alone */
@@ -192,7 +193,7 @@ static void do_open(const char *name, const char *precision, const char *dir)
     wr_err err;
     size_t i = 0;
     while (i < MAX_MODELS && slots[i].model) i++;
-    if (i == MAX_MODELS) die("eight models are open already");
+    if (i == MAX_MODELS) die("sixteen models are open already");
     snprintf(slots[i].name, sizeof slots[i].name, "%s", name);
     if (wr_model_open(&slots[i].model, dir, &(wr_model_options){.precision = precision}, &err))
         printf("no %s\n", err.text);
@@ -245,6 +246,21 @@ static void do_one(const char *name, size_t calls, size_t tokens)
     printf("\n");
 }
 
+static void do_query(const char *name, size_t calls, const char *text)
+{
+    slot *s = find(name);
+    wr_text query = {text, strlen(text)};
+    float *out = memory(wr_model_info_get(s->model)->dim * sizeof *out);
+    printf("ok");
+    for (size_t i = 0; i < calls; i++) {
+        uint64_t start = wr_clock_now(&wr_clock_system);
+        if (wr_embed_texts(s->model, pool, &query, 1, true, NULL, out, NULL)) die("a text cannot be encoded");
+        printf(" %.2f", since(start) * 1e6);
+    }
+    printf("\n");
+    free(out);
+}
+
 static void do_embed(const char *name, size_t from, size_t to)
 {
     slot *s = find(name);
@@ -289,6 +305,8 @@ static void command(char *line)
         do_open(name, precision, argument + rest);
     } else if (!strcmp(verb, "one") && sscanf(argument, "%31s %zu %zu", name, &a, &b) == 3) {
         do_one(name, a, b);
+    } else if (!strcmp(verb, "query") && sscanf(argument, "%31s %zu %n", name, &a, &rest) == 2) {
+        do_query(name, a, argument + rest);
     } else if (!strcmp(verb, "embed") && sscanf(argument, "%31s %zu %zu", name, &a, &b) == 3) {
         do_embed(name, a, b);
     } else if (sscanf(argument, "%31s %n", name, &rest) == 1) {

@@ -16,6 +16,7 @@ import models
 import texts
 
 PRECISIONS = ("fp32", "bf16", "int8")
+QUERY = "what is the daily life here"  # 8 tokens
 REST_S = .2  # threads of the engine before have stopped spinning
 
 
@@ -118,6 +119,7 @@ def open_torch(args, folder, token_ids):
 
 
 def open_weir(args, folder, kind):
+    """A model in every precision; each name of engines.Weir is one of bench_scores' models."""
     opened = {}
     for precision in args.precisions:
         source = args.weir_int8 if precision == "int8" and args.weir_int8 else folder
@@ -189,13 +191,20 @@ def compare_whole(opened, args, seconds, tokenising, n):
         print(f"    {name:<36}{n / took:>9.1f}")
 
 
-def compare_one(opened, args, short):
+def compare_one(opened, embedders, args, short):
+    """embedders: weir's, which encode a raw text as the service encodes a query."""
+    opened = opened | {name + ", raw text": engine for name, engine in embedders.items()}
     took = {name: [] for name in opened}
     for attempt in range(1 + args.rounds):
         for name, engine in opened.items():
             time.sleep(REST_S)
             calls = 100 if attempt else 20  # the first round is a warm-up
-            made = engine.one(calls, len(short[0])) if isinstance(engine, engines.Weir) else engine.one(short, calls)
+            if "raw text" in name:
+                made = engine.query(calls, QUERY)
+            elif isinstance(engine, engines.Weir):
+                made = engine.one(calls, len(short[0]))
+            else:
+                made = engine.one(short, calls)
             took[name] += made if attempt else []
     print(f"one text of {len(short[0])} tokens, {100 * args.rounds} calls, ms:")
     for name, all_took in sorted(took.items(), key=lambda item: statistics.median(item[1])):
@@ -228,7 +237,8 @@ def compare_shape(shape, args, peak):
         report_pairs(shape, seconds, scores, peak, token_ids)
         compare_whole(opened, args, seconds, tokenising, len(pairs))
     if "one" in args.parts:
-        compare_one(opened, args, short)
+        embedders = open_weir(args, models.MINILM, "query") if weir and shape == "minilm" else {}
+        compare_one(opened, embedders, args, short)
 
 
 # ---- an index, memory

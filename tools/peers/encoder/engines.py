@@ -159,6 +159,10 @@ class Weir:
     def one(self, calls, tokens):
         return [float(us) / 1e6 for us in self.ask("one", self.name, calls, tokens)[1].split()]
 
+    def query(self, calls, text):
+        """One text as the service encodes a query: tokenised each time, by all threads. Embedders only."""
+        return [float(us) / 1e6 for us in self.ask("query", self.name, calls, text)[1].split()]
+
     def embed(self, begin, end):
         return float(self.ask("embed", self.name, begin, end)[1])
 
