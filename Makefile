@@ -103,9 +103,9 @@ ISA_tsan := -O2 -fno-sanitize=all
 ISA_fuzz := -O2 -fno-sanitize=all
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
-$(B)/models/kernels_avx2.o $(B)/models/kernels_avx2_s8.o $(B)/indexer/sparse_kernels_avx2.o: ISA := $(AVX2) $(ISA_$(MODE))
+$(B)/models/kernels_avx2.o $(B)/models/kernels_avx2_s8.o $(B)/models/kernels_avx2_sift.o: ISA := $(AVX2) $(ISA_$(MODE))
 $(B)/models/kernels_avx2_vnni.o: ISA := $(AVX2) -mavxvnni $(ISA_$(MODE))
-$(B)/models/kernels_avx512.o $(B)/models/kernels_avx512_s8.o $(B)/indexer/sparse_kernels_avx512.o: ISA := $(AVX512) $(ISA_$(MODE))
+$(B)/models/kernels_avx512.o $(B)/models/kernels_avx512_s8.o $(B)/models/kernels_avx512_sift.o: ISA := $(AVX512) $(ISA_$(MODE))
 $(B)/models/kernels_avx512_vnni.o $(B)/models/kernels_avx2_vnni_evex.o: ISA := $(AVX512) -mavx512vnni $(ISA_$(MODE))
 $(B)/models/kernels_avx512_bf16.o: ISA := $(AVX512) -mavx512bf16 $(ISA_$(MODE))
 $(B)/models/kernels_avx2_sparse.o: ISA := $(AVX2) $(ISA_$(MODE))

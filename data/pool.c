@@ -18,12 +18,21 @@ struct task {
     struct task *next;
 };
 
+/* A worker without work looks out for some this long before it sleeps: about what it takes to wake a sleeping thread,
+ * so that spinning costs no more than it can save. */
+#define LOOK_OUT_NS 50000
+
+/* Rounds between two looks at the clock. */
+#define LOOK_OUT_ROUNDS 64
+
 struct wr_pool {
     pthread_mutex_t lock; /* guards everything below, and every group's pending */
     pthread_cond_t ready; /* a task was queued, or the pool closes              */
     struct task *first, *last;
     struct task *spare; /* finished tasks, kept for the next: the steady state allocates nothing */
     bool closing;
+    unsigned looking, sleeping; /* workers without work: in look_out(), in pthread_cond_wait() */
+    atomic_size_t waiting;      /* tasks in the queue; written under the lock, read by who only wants to know */
     void (*on_start)(void);
     unsigned threads;
     pthread_t thread[];
@@ -44,6 +53,20 @@ static void finish(wr_pool *pool, struct task *task)
     if (group && --group->pending == 0) pthread_cond_broadcast(&group->idle);
 }
 
+/* Waits a little for a task to come, without the lock. */
+static void look_out(wr_pool *pool)
+{
+    uint64_t until = wr_clock_now(&wr_clock_system) + LOOK_OUT_NS;
+    do
+        for (int i = 0; i < LOOK_OUT_ROUNDS; i++) {
+            if (atomic_load_explicit(&pool->waiting, memory_order_relaxed)) return;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    while (wr_clock_now(&wr_clock_system) < until);
+}
+
 static void *work(void *arg)
 {
     struct birth *birth = arg;
@@ -53,11 +76,21 @@ static void *work(void *arg)
     if (pool->on_start) pool->on_start();
     pthread_mutex_lock(&pool->lock);
     for (;;) {
+        if (!pool->first && !pool->closing) {
+            pool->looking++;
+            pthread_mutex_unlock(&pool->lock);
+            look_out(pool);
+            pthread_mutex_lock(&pool->lock);
+            pool->looking--;
+        }
+        pool->sleeping++;
         while (!pool->first && !pool->closing) pthread_cond_wait(&pool->ready, &pool->lock);
+        pool->sleeping--;
         struct task *task = pool->first;
         if (!task) break;
         pool->first = task->next;
         if (!pool->first) pool->last = NULL;
+        atomic_fetch_sub_explicit(&pool->waiting, 1, memory_order_relaxed);
         pthread_mutex_unlock(&pool->lock);
         task->fn(task->arg);
         pthread_mutex_lock(&pool->lock);
@@ -153,10 +186,21 @@ static wr_status queue_task(wr_pool *pool, wr_group *group, wr_task_fn fn, void 
             pool->first = task;
         pool->last = task;
         if (group) group->pending++;
-        pthread_cond_signal(&pool->ready);
+        size_t waiting = 1 + atomic_fetch_add_explicit(&pool->waiting, 1, memory_order_relaxed);
+        if (pool->sleeping && waiting > pool->looking) pthread_cond_signal(&pool->ready);
     }
     pthread_mutex_unlock(&pool->lock);
     return task ? WR_OK : WR_ENOMEM;
+}
+
+bool wr_pool_post(wr_pool *pool, wr_task_fn fn, void *arg)
+{
+    return queue_task(pool, NULL, fn, arg) == WR_OK;
+}
+
+bool wr_pool_is_wanted(const wr_pool *pool)
+{
+    return atomic_load_explicit(&pool->waiting, memory_order_relaxed) > 0;
 }
 
 wr_status wr_group_add(wr_group *group, wr_task_fn fn, void *arg)

@@ -58,6 +58,12 @@ void wr_group_release(wr_group *group); /* nothing may be pending */
 /* Queues one task. With group->pool == NULL the task runs at once in the caller. WR_ENOMEM leaves nothing queued. */
 wr_status wr_group_add(wr_group *group, wr_task_fn fn, void *arg);
 
+/* Queues a task that nobody waits for: it must own what it uses. False when out of memory. */
+bool wr_pool_post(wr_pool *pool, wr_task_fn fn, void *arg);
+
+/* Whether tasks wait for a worker at this moment: who only helps out should then give way. */
+bool wr_pool_is_wanted(const wr_pool *pool);
+
 /* Waits until nothing is pending or the monotonic time until_ns has come (WR_NO_DEADLINE = forever). True when idle.
  * The caller executes no task, so it returns in time whatever the workers do. */
 bool wr_group_wait(wr_group *group, uint64_t until_ns);

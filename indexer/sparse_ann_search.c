@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "indexer/sparse_ann_format.h"
-#include "indexer/sparse_kernels.h"
+#include "models/kernels_sift.h"
 #include "indexer/sparse_search.h"
 
 /* Documents between asking for a record and scoring it: what memory takes to answer is about ten scorings. */

@@ -25,6 +25,7 @@ typedef struct embed_job {
     const wr_budget *budget;
     const sized *order;       /* [n] by length */
     const size_t *begin;      /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
+    wr_crew *crew;            /* where there are fewer batches than threads */
     float *out;               /* [n, dim] an embedder's   */
     wr_token_weights *sparse; /* [n] a sparse model's     */
     double share;             /* of a text's largest weight: what is not above is dropped */
@@ -74,7 +75,8 @@ static wr_status run_batch(const embed_job *job, const sized *text, const wr_bat
     size_t n = batch->nseq, width = job->sparse ? info->vocab : info->dim;
     float *row = wr_arena_alloc(arena, n * width * sizeof *row);
     if (!row) return WR_ENOMEM;
-    wr_status st = (job->sparse ? wr_model_sparse : wr_model_embed)(job->model, batch, arena, job->budget, row);
+    wr_status st = job->sparse ? wr_model_sparse(job->model, batch, arena, job->budget, row)
+                               : wr_model_embed_shared(job->model, batch, job->crew, arena, job->budget, row);
     for (size_t i = 0; i < n && !st; i++) {
         if (job->sparse)
             st = keep_weights(row + i * width, width, job->share, &job->sparse[text[i].i]);
@@ -141,8 +143,9 @@ typedef struct token_job {
     const wr_text *text;
     size_t n, max;
     sized *order;
-    wr_arena *arena; /* [TOKEN_PARTS] one for each part: what they hold lives until the texts are encoded */
+    wr_arena *arena; /* [parts] one for each part: what they hold lives until the texts are encoded */
     bool *cut;
+    size_t parts;
     _Atomic wr_status status;
 } token_job;
 
@@ -152,7 +155,7 @@ typedef struct token_job {
 static void tokenise_part(void *arg, size_t part)
 {
     token_job *job = arg;
-    size_t from = job->n * part / TOKEN_PARTS, to = job->n * (part + 1) / TOKEN_PARTS;
+    size_t from = job->n * part / job->parts, to = job->n * (part + 1) / job->parts;
     for (size_t i = from; i < to && !atomic_load(&job->status); i++) {
         sized *s = &job->order[i];
         s->i = i;
@@ -165,6 +168,39 @@ static void tokenise_part(void *arg, size_t part)
 /* Address space for one part's ids and what the tokenizer needs on the way. */
 #define PART_BYTES ((size_t)256 << 20)
 
+/* Texts of no more than this together are tokenised by the caller: handing out a part takes as long as 16 KB. */
+#define FEW_BYTES 16384
+
+static wr_status tokenise(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, size_t max,
+                          wr_arena part[], sized *order, bool *cut)
+{
+    token_job job = {wr_model_tokenizer(model), text, n, max, order, part, cut, TOKEN_PARTS, WR_OK};
+    size_t bytes = 0;
+    wr_status st = WR_OK;
+    for (size_t i = 0; i < n; i++) bytes += text[i].n;
+    if (bytes <= FEW_BYTES) {
+        job.arena = wr_arena_of_thread();
+        job.parts = 1;
+    }
+    for (size_t i = 0; i < job.parts && job.parts > 1 && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
+    if (!job.arena) st = WR_ENOMEM;
+    if (st) return st;
+    wr_pool_for(pool, job.parts, tokenise_part, &job);
+    return atomic_load(&job.status);
+}
+
+/* All batches; where there are fewer than threads, one after the other by a crew. */
+static void embed_batches(embed_job *job, wr_pool *pool, size_t nbatches)
+{
+    if (nbatches >= wr_pool_threads(pool)) {
+        wr_pool_for(pool, nbatches, embed_batch, job);
+        return;
+    }
+    job->crew = wr_crew_gather(pool);
+    for (size_t b = 0; b < nbatches; b++) embed_batch(job, b);
+    wr_crew_dismiss(job->crew);
+}
+
 /* Tokenises, sorts, cuts into micro-batches and runs them as job says. */
 static wr_status run_texts(embed_job *job, wr_pool *pool, const wr_text *text, size_t n, bool query, bool *cut)
 {
@@ -172,26 +208,21 @@ static wr_status run_texts(embed_job *job, wr_pool *pool, const wr_text *text, s
     wr_arena part[TOKEN_PARTS] = {0};
     sized *order = calloc(n + 1, sizeof *order);
     size_t *begin = calloc(n + 1, sizeof *begin);
+    wr_arena *own = wr_arena_of_thread();
+    size_t mark = own ? wr_arena_mark(own) : 0;
     wr_status st = order && begin ? WR_OK : WR_ENOMEM;
-    for (size_t i = 0; i < TOKEN_PARTS && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
+    if (!st)
+        st = tokenise(job->model, pool, text, n, query ? info->max_query_tokens : info->max_doc_tokens, part, order,
+                      cut);
     if (st) goto done;
-    token_job tokens = {wr_model_tokenizer(job->model),
-                        text,
-                        n,
-                        query ? info->max_query_tokens : info->max_doc_tokens,
-                        order,
-                        part,
-                        cut,
-                        WR_OK};
-    wr_pool_for(pool, TOKEN_PARTS, tokenise_part, &tokens);
-    if ((st = atomic_load(&tokens.status))) goto done;
     qsort(order, n, sizeof *order, longest_first);
     job->order = order;
     job->begin = begin;
-    wr_pool_for(pool, cut_batches(order, n, begin), embed_batch, job);
+    embed_batches(job, pool, cut_batches(order, n, begin));
     st = atomic_load(&job->status);
 done:
     for (size_t i = 0; i < TOKEN_PARTS; i++) wr_arena_release(&part[i]);
+    if (own) wr_arena_rollback(own, mark);
     free(order);
     free(begin);
     return st;

@@ -21,7 +21,8 @@
 #define BLOCK_WORK 200000000u
 #define LEAST_ROWS 48
 
-/* Query rows whose attention scores are held at a time: [64, 512] floats are an eighth of a second-level cache. */
+/* BLAS: query rows whose attention scores are held at a time: [64, 512] floats are an eighth of a second-level cache.
+ */
 #define ATTEND_ROWS 64
 
 /* Tokens of one batch; keeps every size that BLAS sees within an int. */
@@ -32,6 +33,7 @@ typedef struct chunk {
     const wr_encoder *e;
     const wr_kernels *k;
     const wr_budget *budget;
+    wr_crew *crew;
     const uint32_t *id;  /* [ntok]                                              */
     const uint8_t *type; /* [ntok] or NULL                                      */
     const uint32_t *cu;  /* [nseq + 1] sequence s is rows cu[s] - cu[0] ...     */
@@ -45,6 +47,7 @@ typedef struct chunk {
     float *first[3];  /* [nseq, dim] states, queries and ctx of the first rows  */
     wr_s8_rows bytes; /* of the input of a product                              */
     void *scratch;    /* of attention                                           */
+    size_t head_scratch; /* bytes between the heads' parts, where a crew shares them */
 } chunk;
 
 static size_t block_rows(const wr_encoder *e, const wr_budget *budget)
@@ -65,20 +68,21 @@ static wr_status project(const chunk *c, const wr_layer *l, const float *qx, siz
         size_t n = c->ntok - at < c->block ? c->ntok - at : c->block;
         const float *x = c->x + at * dim;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        wr_linear_run(&l->keys_values, x, n, WR_LINEAR_BIAS, &c->bytes, c->kv + at * 2 * dim);
-        if (shared) wr_linear_run_bytes(&l->query, &c->bytes, n, WR_LINEAR_BIAS, q + at * dim);
+        wr_linear_run_shared(&l->keys_values, x, n, WR_LINEAR_BIAS, &c->bytes, c->kv + at * 2 * dim,
+                             c->crew);
+        if (shared) wr_linear_run_bytes(&l->query, &c->bytes, n, WR_LINEAR_BIAS, q + at * dim, c->crew);
     }
     for (size_t at = 0; at < nq && !shared; at += c->block) {
         size_t n = nq - at < c->block ? nq - at : c->block;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        wr_linear_run(&l->query, qx + at * dim, n, WR_LINEAR_BIAS, &c->bytes, q + at * dim);
+        wr_linear_run_shared(&l->query, qx + at * dim, n, WR_LINEAR_BIAS, &c->bytes, q + at * dim, c->crew);
     }
     return WR_OK;
 }
 
-/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]) in floats. The
- * sizes that BLAS sees depend on this sequence alone. */
-static void attend_floats(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+/* Attention of nq query rows (of q and ctx, [nq, dim]) over one sequence of n tokens (of kv, [n, 2 dim]) with BLAS. The
+ * sizes that it sees depend on this sequence alone. */
+static void attend_blas(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
 {
     size_t dim = c->e->dim, width = dim / c->e->heads;
     float scale = 1 / sqrtf((float)width), *scores = c->scratch;
@@ -93,32 +97,58 @@ static void attend_floats(const chunk *c, const float *q, size_t nq, const float
         }
 }
 
-static void attend_integers(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+/* One sequence with our own kernels; a crew shares its heads, each with scratch of its own. */
+typedef struct sequence {
+    const chunk *c;
+    const float *q, *kv;
+    size_t nq, n;
+    float *ctx;
+} sequence;
+
+static void attend_head(void *arg, size_t h)
 {
-    size_t dim = c->e->dim, width = dim / c->e->heads;
-    for (size_t h = 0; h < dim; h += width)
-        c->k->attend_s16(&(wr_attention){.q = q + h,
-                                         .k = kv + h,
-                                         .v = kv + dim + h,
-                                         .q_stride = dim,
-                                         .kv_stride = 2 * dim,
-                                         .nq = nq,
-                                         .n = n,
-                                         .width = width,
-                                         .ctx = ctx + h,
-                                         .ctx_stride = dim,
-                                         .scratch = c->scratch});
+    const sequence *s = arg;
+    const wr_encoder *e = s->c->e;
+    size_t width = e->dim / e->heads, at = h * width;
+    wr_attention a = {.q = s->q + at,
+                      .k = s->kv + at,
+                      .v = s->kv + e->dim + at,
+                      .q_stride = e->dim,
+                      .kv_stride = 2 * e->dim,
+                      .nq = s->nq,
+                      .n = s->n,
+                      .width = width,
+                      .ctx = s->ctx + at,
+                      .ctx_stride = e->dim,
+                      .scratch = (char *)s->c->scratch + (s->c->crew ? h * s->c->head_scratch : 0)};
+    if (e->integers)
+        s->c->k->attend_s16(&a);
+    else
+        wr_attend_f32(s->c->k, &a);
+}
+
+static void attend(const chunk *c, const float *q, size_t nq, const float *kv, size_t n, float *ctx)
+{
+    sequence s = {c, q, kv, nq, n, ctx};
+    wr_crew_for(c->crew, c->e->heads, attend_head, &s);
+}
+
+/* Floats in plain C would take a hundred times as long. */
+static bool attends_with_blas(const wr_encoder *e)
+{
+    return !e->integers && !strcmp(wr_kernels_get()->isa, "ref");
 }
 
 /* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
 static wr_status attend_all(const chunk *c, const float *q, bool first_only, float *ctx)
 {
     size_t dim = c->e->dim;
+    bool blas = attends_with_blas(c->e);
     for (size_t s = 0; s < c->nseq; s++) {
         size_t begin = c->cu[s] - c->cu[0], n = c->cu[s + 1] - c->cu[s], row = first_only ? s : begin;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        (c->e->integers ? attend_integers : attend_floats)(c, q + row * dim, first_only ? 1 : n,
-                                                           c->kv + begin * 2 * dim, n, ctx + row * dim);
+        (blas ? attend_blas : attend)(c, q + row * dim, first_only ? 1 : n, c->kv + begin * 2 * dim, n,
+                                      ctx + row * dim);
     }
     return WR_OK;
 }
@@ -132,12 +162,12 @@ static wr_status finish(const chunk *c, const wr_layer *l, float *x, const float
         size_t n = rows - at < c->block ? rows - at : c->block;
         float *state = x + at * e->dim;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        wr_linear_run(&l->attended, ctx + at * e->dim, n, WR_LINEAR_SUM, &c->bytes, c->y);
+        wr_linear_run_shared(&l->attended, ctx + at * e->dim, n, WR_LINEAR_SUM, &c->bytes, c->y, c->crew);
         c->k->add_norm_f32(state, c->y, l->attended.b, l->attended_norm.gamma, l->attended_norm.beta, e->eps, n,
                            e->dim);
-        wr_linear_run(&l->up, state, n, act, &c->bytes, c->mid);
+        wr_linear_run_shared(&l->up, state, n, act, &c->bytes, c->mid, c->crew);
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
-        wr_linear_run(&l->down, c->mid, n, WR_LINEAR_SUM, &c->bytes, c->y);
+        wr_linear_run_shared(&l->down, c->mid, n, WR_LINEAR_SUM, &c->bytes, c->y, c->crew);
         c->k->add_norm_f32(state, c->y, l->down.b, l->output_norm.gamma, l->output_norm.beta, e->eps, n, e->dim);
     }
     return WR_OK;
@@ -194,9 +224,12 @@ static bool is_valid(const wr_encoder *e, const wr_batch *batch, size_t *longest
 
 /* ---- the whole pass ---- */
 
+/* BLAS reads whole groups of rows, so those beyond the real ones must be numbers; our kernels read what there is. */
 static float *matrix(wr_arena *arena, size_t rows, size_t cols)
 {
-    return wr_arena_calloc(arena, wr_padded_rows(rows) * cols, sizeof(float));
+    size_t bytes = wr_padded_rows(rows) * cols * sizeof(float);
+    if (!strcmp(wr_kernels_get()->isa, "ref")) return wr_arena_calloc(arena, bytes, 1);
+    return wr_arena_alloc(arena, bytes);
 }
 
 static size_t most(size_t a, size_t b)
@@ -211,9 +244,11 @@ static size_t chunk_rows(size_t ntok, size_t longest)
     return ntok < rows ? ntok : rows;
 }
 
-static size_t scratch_bytes(const wr_encoder *e, size_t longest)
+static size_t head_scratch(const wr_encoder *e, size_t longest)
 {
-    if (e->integers) return wr_attend_scratch(longest, longest, e->dim / e->heads);
+    if (e->integers) return (wr_attend_scratch(longest, longest, e->dim / e->heads) + 63) / 64 * 64;
+    if (!attends_with_blas(e))
+        return (wr_attend_f32_scratch(wr_kernels_get(), longest, e->dim / e->heads) + 63) / 64 * 64;
     return ATTEND_ROWS * longest * sizeof(float);
 }
 
@@ -227,7 +262,8 @@ static bool make_room(chunk *c, wr_arena *arena, size_t rows, size_t longest, bo
     c->kv = matrix(arena, rows, 2 * e->dim);
     c->y = matrix(arena, block, e->dim);
     c->mid = matrix(arena, block, e->ffn);
-    c->scratch = wr_arena_alloc(arena, scratch_bytes(e, longest));
+    c->head_scratch = head_scratch(e, longest);
+    c->scratch = wr_arena_alloc(arena, c->head_scratch * (c->crew && !attends_with_blas(e) ? e->heads : 1));
     for (size_t i = 0; i < 3 && first_only; i++)
         if (!(c->first[i] = matrix(arena, rows, e->dim))) return false;
     return c->ctx && c->q && c->kv && c->y && c->mid && c->scratch &&
@@ -261,7 +297,8 @@ wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const
     if (!is_valid(encoder, batch, &longest)) return WR_EARG;
     size_t ntok = batch->cu[batch->nseq], rows = chunk_rows(ntok, longest);
     chunk c = {.e = encoder, .k = wr_kernels_get(), .budget = budget, .block = block_rows(encoder, budget)};
-    float *out = matrix(arena, pass->first_only ? batch->nseq : ntok, dim), *zeros = matrix(arena, 1, dim);
+    c.crew = pass->crew;
+    float *out = matrix(arena, pass->first_only ? batch->nseq : ntok, dim), *zeros = wr_arena_calloc(arena, dim, sizeof *zeros);
     float *x = pass->first_only ? matrix(arena, rows, dim) : out;
     if (!out || !zeros || !x || !make_room(&c, arena, rows, longest, pass->first_only)) return WR_ENOMEM;
     wr_status st = WR_OK;
@@ -287,6 +324,6 @@ size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t lon
     size_t block = rows < BLOCK_ROWS_F32 ? rows : BLOCK_ROWS_F32, dim = encoder->dim;
     size_t floats = wr_padded_rows(ntok) * dim /* out */ + rows * dim * 8 /* x, ctx, q, kv, first */ +
                     block * (dim + encoder->ffn) + WR_ROW_STEP * dim;
-    return floats * sizeof(float) + scratch_bytes(encoder, longest) + wr_s8_rows_bytes(block, most(dim, encoder->ffn)) +
+    return floats * sizeof(float) + head_scratch(encoder, longest) * encoder->heads + wr_s8_rows_bytes(block, most(dim, encoder->ffn)) +
            16 * WR_ARENA_ALIGN;
 }

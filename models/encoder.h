@@ -68,6 +68,7 @@ void wr_encoder_close(wr_encoder *encoder);
 typedef struct wr_pass {
     bool first_only; /* of the first token alone                                           */
     size_t exit;     /* after this many layers, 0 = all; more than there are counts as all */
+    wr_crew *crew;   /* who shares the work on a short batch, or NULL                      */
 } wr_pass;
 
 /* The states behind the last layer: [cu[nseq], dim], or with first_only [nseq, dim] of each sequence's first token;

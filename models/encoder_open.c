@@ -90,7 +90,10 @@ wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr
     if (!encoder->layer) return wr_fail(err, WR_ENOMEM, "out of memory");
     wr_status st = read_embeddings(encoder, config->distil, weights, err);
     const layer_names *names = config->distil ? &distil_names : &bert_names;
-    for (size_t i = 0; i < config->layers && !st; i++) st = read_layer(encoder, i, names, weights, err);
+    for (size_t i = 0; i < config->layers && !st; i++) {
+        st = read_layer(encoder, i, names, weights, err);
+        wr_tensors_give_back(weights->tensors); /* what was packed is not read again */
+    }
     for (size_t i = 0; i < config->layers && !st; i++) {
         encoder->nint8 += wr_layer_nint8(&encoder->layer[i]);
         encoder->nbf16 += count(&encoder->layer[i], WR_LINEAR_BF16);

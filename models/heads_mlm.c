@@ -134,7 +134,7 @@ static void run_block(const run *r, const wr_linear *tile, size_t from, size_t a
         rows.q += at * rows.stride;
         rows.scale += at;
         rows.sum += at;
-        wr_linear_run_bytes(tile, &rows, n, WR_LINEAR_SUM, r->y);
+        wr_linear_run_bytes(tile, &rows, n, WR_LINEAR_SUM, r->y, NULL);
     } else {
         wr_linear_run(tile, r->h + at * mlm->dim, n, WR_LINEAR_SUM, NULL, r->y);
     }

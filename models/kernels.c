@@ -133,8 +133,5 @@ size_t wr_kernels_packed(const wr_kernels *table, size_t out, size_t in)
 
 void wr_kernels_pack(const wr_kernels *table, const float *w, size_t out, size_t in, float *packed)
 {
-    size_t cols = table->gemm_cols;
-    for (size_t panel = 0; panel < out; panel += cols, packed += cols * in)
-        for (size_t c = 0; c < cols; c++)
-            for (size_t i = 0; i < in; i++) packed[i * cols + c] = panel + c < out ? w[(panel + c) * in + i] : 0;
+    table->pack_f32(w, in, out, in, 1, packed);
 }

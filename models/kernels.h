@@ -43,10 +43,10 @@ typedef enum wr_s8_act { WR_S8_PLAIN, WR_S8_GELU, WR_S8_RELU } wr_s8_act;
 typedef struct wr_attention {
     const float *q, *k, *v; /* [nq | n | n, width] with their strides          */
     size_t q_stride, kv_stride;
-    size_t nq, n, width; /* 1 <= n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
+    size_t nq, n, width; /* 1 <= n; in integers n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
     float *ctx;          /* [nq, width] with its stride                     */
     size_t ctx_stride;
-    void *scratch; /* wr_attend_scratch(nq, n, width) bytes, aligned to 64 */
+    void *scratch; /* of the function below, aligned to 64 */
 } wr_attention;
 
 struct wr_s8_sparse;
@@ -82,6 +82,9 @@ typedef struct wr_kernels {
                      size_t y_stride);
     size_t gemm_cols; /* outputs in a panel: what the registers hold */
 
+    /* Packs scale * w[o * w_stride + i], panel after panel, missing outputs as zeros. */
+    void (*pack_f32)(const float *w, size_t w_stride, size_t out, size_t in, float scale, float *packed);
+
     /* The same with both sides rounded to bf16 (8 bits of mantissa, to nearest even) and sums in fp32, w packed by
      * wr_kernels_pack_bf16(). NULL where the CPU cannot: only AVX512-BF16 does it, in a way of its own (subnormals are
      * zeros, a pair's sum is rounded to odd), so there is a twin for tests, but not the same bits. A row's bits do not
@@ -109,6 +112,7 @@ typedef struct wr_kernels {
      * a multiple of 4; scratch has wr_s8_sparse_scratch(in) bytes, aligned to 64. */
     void (*spmm_s8)(const wr_s8_rows *x, size_t rows, const struct wr_s8_sparse *w, size_t from, size_t to,
                     wr_s8_act act, void *scratch, float *y, size_t y_stride);
+    double sparse_from; /* the share of zero blocks from which it is the faster one: see where it is set */
 
     /* ctx[i] = sum_j P_ij v_j / sum_j P_ij, P = softmax(q k' / sqrt(width)), in 16-bit integers:
      *     every query is taken to +-WR_ATTEND_QK by its own absmax, all keys by theirs, all values to +-WR_ATTEND_V;
@@ -134,6 +138,13 @@ static inline int wr_attend_peak(size_t n)
     return n <= 512 ? 4095 : (int)(4095 * 512 / n);
 }
 
+/* ctx[i] = sum_j P_ij v_j, P = softmax(q k' / sqrt(width)) in floats, of the table's own products: keys and values are
+ * packed as their weights. The bits depend on this sequence alone, and on no instruction set.
+ * |got - want| <= 2e-6 * (1 + max_ij sum_c |q_ic k_jc| / sqrt(width)) * max |v|. Scratch: wr_attend_f32_scratch(n,
+ * width) bytes. No limit to n and width. */
+void wr_attend_f32(const wr_kernels *table, const wr_attention *a);
+size_t wr_attend_f32_scratch(const wr_kernels *table, size_t n, size_t width);
+
 /* Bytes that attend_s16 needs beside its inputs. */
 size_t wr_attend_scratch(size_t nq, size_t n, size_t width);
 
@@ -148,7 +159,7 @@ static inline size_t wr_s8_stride(size_t n)
  * rounding errors from growing with the number of inputs. */
 #define WR_GEMM_DEPTH 384
 
-/* Floats that weights [out, in] take once packed, and the packing: panel after panel, missing outputs as zeros. */
+/* Floats that weights [out, in] take once packed, and the packing of w [out, in]. */
 size_t wr_kernels_packed(const wr_kernels *table, size_t out, size_t in);
 void wr_kernels_pack(const wr_kernels *table, const float *w, size_t out, size_t in, float *packed);
 

@@ -1,28 +1,7 @@
-#include <immintrin.h>
 #include <stdbool.h>
 
 #include "models/kernels.h"
-
-/* Mask of the first n of 8 lanes (n may be more). */
-static __m256i first(size_t n)
-{
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (int)n : 8), lane);
-}
-
-/* The first n of 8 lanes at p (n may be more), zeros beyond. Masked moves are slow on some CPUs, so only the tail's. */
-static __m256 load(const float *p, size_t n)
-{
-    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(n));
-}
-
-static void store(float *p, size_t n, __m256 v)
-{
-    if (n >= 8)
-        _mm256_storeu_ps(p, v);
-    else
-        _mm256_maskstore_ps(p, first(n), v);
-}
+#include "models/kernels_avx2_lanes.h"
 
 /* 8 -> 4 -> 2 -> 1, each lane plus the one half the width away. */
 static float halve(__m256 s)
@@ -126,8 +105,7 @@ static __m256 relu(__m256 v)
 }
 
 /* y = f(y + bias), the common shape of three kernels; f is inlined. */
-static inline __attribute__((always_inline)) void each(float *y, const float *bias, size_t rows, size_t n,
-                                                       __m256 (*f)(__m256))
+INLINE void each(float *y, const float *bias, size_t rows, size_t n, __m256 (*f)(__m256))
 {
     for (size_t r = 0; r < rows; r++, y += n)
         for (size_t i = 0; i < n; i += 8)
@@ -228,15 +206,9 @@ static void softmax_f32(float *s, size_t rows, size_t n)
 
 enum { LANES = 8, COLS = 2 * LANES, ROWS = 6 };
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* y = (more ? y : 0) + x w for `rows` rows, one panel, n inputs. */
-static inline __attribute__((always_inline)) void tile(const size_t rows, const float *x, size_t x_stride,
-                                                       const float *w, size_t n, float *y, size_t y_stride, bool more)
+INLINE void tile(const size_t rows, const float *x, size_t x_stride, const float *w, size_t n, float *y,
+                 size_t y_stride, bool more)
 {
     __m256 a[ROWS], b[ROWS];
     UNROLL for (size_t r = 0; r < rows; r++) a[r] = b[r] = _mm256_setzero_ps();
@@ -266,7 +238,8 @@ static inline __attribute__((always_inline)) void tile(const size_t rows, const 
 
 TILE(1)
 TILE(2)
-TILE(3) TILE(4) TILE(5) TILE(6)
+TILE(3)
+TILE(4) TILE(5) TILE(6)
 
     typedef void (*tile_fn)(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,
                             bool more);
@@ -305,6 +278,34 @@ static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, co
         }
 }
 
+/* 8 outputs and 8 inputs at a time pass through registers that are turned. */
+static void pack_f32(const float *w, size_t w_stride, size_t out, size_t in, float scale, float *packed)
+{
+    const __m256 scales = _mm256_set1_ps(scale);
+    for (size_t o = 0; o < out; o += LANES) {
+        float *panel = packed + o / COLS * COLS * in + o % COLS;
+        for (size_t i = 0; i < in; i += LANES) {
+            __m256i r[LANES];
+            UNROLL for (size_t k = 0; k < LANES; k++)
+            {
+                const float *from = w + (o + k) * w_stride + i;
+                r[k] = o + k < out ? _mm256_castps_si256(_mm256_mul_ps(load(from, in - i), scales))
+                                   : _mm256_setzero_si256();
+            }
+            transpose(r);
+            size_t n = in - i < LANES ? in - i : LANES;
+            if (n == LANES)
+                UNROLL for (size_t k = 0; k < LANES; k++)
+                    _mm256_storeu_si256((__m256i *)(void *)(panel + (i + k) * COLS), r[k]);
+            else
+                for (size_t k = 0; k < n; k++) _mm256_storeu_si256((__m256i *)(void *)(panel + (i + k) * COLS), r[k]);
+        }
+    }
+    if (out % COLS && out % COLS <= LANES) /* a panel's second half without outputs */
+        for (size_t i = 0; i < in; i++)
+            _mm256_storeu_ps(packed + out / COLS * COLS * in + i * COLS + LANES, _mm256_setzero_ps());
+}
+
 void wr_kernels_init_avx2(wr_kernels *table)
 {
     table->dot_f32 = dot_f32;
@@ -316,4 +317,5 @@ void wr_kernels_init_avx2(wr_kernels *table)
     table->softmax_f32 = softmax_f32;
     table->gemm_f32 = gemm_f32;
     table->gemm_cols = COLS;
+    table->pack_f32 = pack_f32;
 }

@@ -10,12 +10,12 @@
 #define WR_MODELS_KERNELS_AVX2_S8_H
 
 #include <assert.h>
-#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "models/kernels.h"
+#include "models/kernels_avx2_lanes.h"
 
 #if defined(__AVXVNNI__) && !defined(__AVX512VNNI__)
 #define WITH_VNNI 1
@@ -34,36 +34,8 @@
 enum { LANES = 8, COLS = 2 * LANES, ROWS = 6, GROUP = WITH_VNNI ? 4 : 2, OFFSET = WITH_VNNI ? 128 : 0 };
 enum { DEPTH = 768, PANELS = 4 };
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
 /* Sums are kept in the type that the instructions work on: gcc copies __m256i to and fro. */
 typedef int32_t sums __attribute__((vector_size(32)));
-
-/* Mask of the first n of 8 lanes (n may be more). */
-INLINE __m256i first(size_t n)
-{
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n < 8 ? (int)n : 8), lane);
-}
-
-/* The first n of 8 lanes at p (n may be more), zeros beyond. */
-INLINE __m256 load(const float *p, size_t n)
-{
-    return n >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(n));
-}
-
-INLINE void store(float *p, size_t n, __m256 v)
-{
-    if (n >= 8)
-        _mm256_storeu_ps(p, v);
-    else
-        _mm256_maskstore_ps(p, first(n), v);
-}
 
 INLINE __m256i load_words(const void *p)
 {
@@ -240,7 +212,8 @@ INLINE void tile(const size_t rows, const char *x, size_t stride, const int8_t *
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6)
+TILE(4)
+TILE(5) TILE(6)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -373,7 +346,8 @@ INLINE void tile_s16(const size_t rows, const size_t vecs, const int16_t *a, siz
 TILE16(1)
 TILE16(2)
 TILE16(3)
-TILE16(4) TILE16(5) TILE16(6)
+TILE16(4)
+TILE16(5) TILE16(6)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
@@ -452,30 +426,6 @@ static void quantize_queries(const wr_attention *a, const head *h)
         for (size_t c = 0; c < a->width; c += 16)
             store_words(h->q + i * 2 * h->pairs + c, pairs_of(q + c, a->width - c, scale));
         h->unit[i] = (max / WR_ATTEND_QK * h->k_unit) * over_root;
-    }
-}
-
-/* Rows of 8 numbers become columns. */
-INLINE void transpose(__m256i r[8])
-{
-    __m256i t[8];
-    UNROLL for (size_t i = 0; i < 8; i += 2)
-    {
-        t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    UNROLL for (size_t i = 0; i < 8; i += 4)
-    {
-        r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    UNROLL for (size_t i = 0; i < 4; i++)
-    {
-        __m256i low = r[i], high = r[i + 4];
-        r[i] = _mm256_permute2x128_si256(low, high, 0x20);
-        r[i + 4] = _mm256_permute2x128_si256(low, high, 0x31);
     }
 }
 

@@ -1,14 +1,7 @@
-#include <immintrin.h>
 #include <stdbool.h>
 
 #include "models/kernels.h"
-
-/* Mask of the first n of 16 lanes (n may be more). */
-static __mmask16 first(size_t n)
-{
-    unsigned mask = n < 16 ? (1u << n) - 1 : 0xffffu;
-    return (__mmask16)mask;
-}
+#include "models/kernels_avx512_lanes.h"
 
 /* 16 -> 8 -> 4 -> 2 -> 1, each lane plus the one half the width away. */
 static float halve(__m512 s)
@@ -105,8 +98,7 @@ static __m512 relu(__m512 v)
 }
 
 /* y = f(y + bias), the common shape of three kernels; f is inlined. */
-static inline __attribute__((always_inline)) void each(float *y, const float *bias, size_t rows, size_t n,
-                                                       __m512 (*f)(__m512))
+INLINE void each(float *y, const float *bias, size_t rows, size_t n, __m512 (*f)(__m512))
 {
     for (size_t r = 0; r < rows; r++, y += n)
         for (size_t i = 0; i < n; i += 16) {
@@ -193,15 +185,9 @@ static void softmax_f32(float *s, size_t rows, size_t n)
 
 enum { LANES = 16, COLS = 2 * LANES, ROWS = 12 };
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 /* y = (more ? y : 0) + x w for `rows` rows, one panel, n inputs. */
-static inline __attribute__((always_inline)) void tile(const size_t rows, const float *x, size_t x_stride,
-                                                       const float *w, size_t n, float *y, size_t y_stride, bool more)
+INLINE void tile(const size_t rows, const float *x, size_t x_stride, const float *w, size_t n, float *y,
+                 size_t y_stride, bool more)
 {
     __m512 a[ROWS], b[ROWS];
     UNROLL for (size_t r = 0; r < rows; r++) a[r] = b[r] = _mm512_setzero_ps();
@@ -231,7 +217,8 @@ static inline __attribute__((always_inline)) void tile(const size_t rows, const 
 
 TILE(1)
 TILE(2)
-TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(3)
+TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,
                             bool more);
@@ -271,6 +258,33 @@ static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, co
         }
 }
 
+/* 16 outputs and 16 inputs at a time pass through registers that are turned. */
+static void pack_f32(const float *w, size_t w_stride, size_t out, size_t in, float scale, float *packed)
+{
+    const __m512 scales = _mm512_set1_ps(scale);
+    for (size_t o = 0; o < out; o += LANES) {
+        float *panel = packed + o / COLS * COLS * in + o % COLS;
+        for (size_t i = 0; i < in; i += LANES) {
+            __m512i r[LANES];
+            __mmask16 mask = first(in - i);
+            UNROLL for (size_t k = 0; k < LANES; k++)
+            {
+                const float *from = w + (o + k) * w_stride + i;
+                r[k] = _mm512_castps_si512(_mm512_mul_ps(_mm512_maskz_loadu_ps(o + k < out ? mask : 0, from), scales));
+            }
+            transpose(r);
+            size_t n = in - i < LANES ? in - i : LANES;
+            if (n == LANES)
+                UNROLL for (size_t k = 0; k < LANES; k++) _mm512_storeu_si512(panel + (i + k) * COLS, r[k]);
+            else
+                for (size_t k = 0; k < n; k++) _mm512_storeu_si512(panel + (i + k) * COLS, r[k]);
+        }
+    }
+    if (out % COLS && out % COLS <= LANES) /* a panel's second half without outputs */
+        for (size_t i = 0; i < in; i++)
+            _mm512_storeu_ps(packed + out / COLS * COLS * in + i * COLS + LANES, _mm512_setzero_ps());
+}
+
 void wr_kernels_init_avx512(wr_kernels *table)
 {
     table->dot_f32 = dot_f32;
@@ -282,4 +296,5 @@ void wr_kernels_init_avx512(wr_kernels *table)
     table->softmax_f32 = softmax_f32;
     table->gemm_f32 = gemm_f32;
     table->gemm_cols = COLS;
+    table->pack_f32 = pack_f32;
 }

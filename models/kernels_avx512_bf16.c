@@ -1,26 +1,13 @@
-#include <immintrin.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "models/kernels.h"
+#include "models/kernels_avx512_lanes.h"
 
 /* The tile of the other 512-bit products: 12 rows and 2 vectors of 16 outputs, two inputs a step. A tile's rows are
  * rounded into 12 KB of stack, once for PANELS panels. */
 
 enum { LANES = 16, COLS = WR_BF16_COLS, ROWS = 12, DEPTH = 512, PANELS = 4 };
-
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __mmask16 first(size_t n)
-{
-    unsigned mask = n < 16 ? (1u << n) - 1 : 0xffffu;
-    return (__mmask16)mask;
-}
 
 /* Two inputs in every lane. */
 INLINE __m512bh broadcast(const uint16_t *x)
@@ -65,7 +52,8 @@ INLINE void tile(const size_t rows, const uint16_t *x, const uint16_t *w, size_t
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(4)
+TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const uint16_t *x, const uint16_t *w, size_t n, bool more, float *sums);
 

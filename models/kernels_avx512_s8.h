@@ -9,12 +9,12 @@
 #define WR_MODELS_KERNELS_AVX512_S8_H
 
 #include <assert.h>
-#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "models/kernels.h"
+#include "models/kernels_avx512_lanes.h"
 
 #ifdef __AVX512VNNI__
 #define WITH_VNNI 1
@@ -26,19 +26,6 @@
  * panels, they cost a hundredth of the products. */
 enum { LANES = 16, COLS = 2 * LANES, ROWS = 12, GROUP = WITH_VNNI ? 4 : 2, OFFSET = WITH_VNNI ? 128 : 0 };
 enum { DEPTH = 512, PANELS = 4 };
-
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __mmask16 first(size_t n)
-{
-    unsigned mask = n < 16 ? (1u << n) - 1 : 0xffffu;
-    return (__mmask16)mask;
-}
 
 /* Four bytes or two 16-bit numbers in every lane. */
 INLINE __m512i broadcast(const void *x)
@@ -205,7 +192,8 @@ TILE(2)
 TILE(3)
 TILE(4)
 TILE(5)
-TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(6)
+TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -344,7 +332,8 @@ TILE16(3)
 TILE16(4)
 TILE16(5)
 TILE16(6)
-TILE16(7) TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
+TILE16(7)
+TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
@@ -421,38 +410,6 @@ static void quantize_queries(const wr_attention *a, const head *h)
         for (size_t c = 0; c < a->width; c += 32)
             _mm512_storeu_si512(h->q + i * 2 * h->pairs + c, pairs_of(q + c, a->width - c, scale));
         h->unit[i] = (max / WR_ATTEND_QK * h->k_unit) * over_root;
-    }
-}
-
-/* Rows of 16 numbers become columns, in three rounds of shuffles. */
-INLINE void transpose(__m512i r[16])
-{
-    __m512i t[16];
-    UNROLL for (size_t i = 0; i < 16; i += 2)
-    {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    UNROLL for (size_t i = 0; i < 16; i += 4)
-    {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    UNROLL for (size_t i = 0; i < 4; i++)
-    {
-        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-    }
-    UNROLL for (size_t i = 0; i < 4; i++)
-    {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
     }
 }
 

@@ -134,6 +134,13 @@ static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, co
         }
 }
 
+static void pack_f32(const float *w, size_t w_stride, size_t out, size_t in, float scale, float *packed)
+{
+    for (size_t panel = 0; panel < out; panel += COLS, packed += COLS * in)
+        for (size_t o = panel; o < panel + COLS; o++)
+            for (size_t i = 0; i < in; i++) packed[i * COLS + o - panel] = o < out ? w[o * w_stride + i] * scale : 0;
+}
+
 void wr_kernels_init_ref(wr_kernels *table)
 {
     *table = (wr_kernels){
@@ -147,6 +154,7 @@ void wr_kernels_init_ref(wr_kernels *table)
         .softmax_f32 = softmax_f32,
         .gemm_f32 = gemm_f32,
         .gemm_cols = COLS,
+        .pack_f32 = pack_f32,
     };
     wr_kernels_init_ref_s8(table);
 }

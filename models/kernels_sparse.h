@@ -56,6 +56,10 @@ void wr_s8_sparse_pack(const int8_t *w, size_t out, size_t in, void *memory, wr_
 /* Bytes that spmm_s8 needs beside its inputs, aligned to 64. */
 size_t wr_s8_sparse_scratch(size_t in);
 
+/* The plain C twin, which needs no scratch. */
+void wr_spmm_s8_plain(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,
+                      void *scratch, float *y, size_t y_stride);
+
 void wr_kernels_init_sparse_ref(wr_kernels *table);
 void wr_kernels_init_avx2_sparse(wr_kernels *table);
 void wr_kernels_init_avx512_sparse(wr_kernels *table);

@@ -134,16 +134,30 @@ static wr_status pack_halves(wr_linear *l, wr_weights *weights, const float *w)
     return WR_OK;
 }
 
+/* Without the zero blocks, where there are so many that this pays; sparse.w stays NULL where not. */
+static wr_status pack_sparse(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale)
+{
+    size_t bytes = wr_s8_sparse_bytes(q, l->out, l->in);
+    if (!bytes || wr_s8_sparsity(q, l->out, l->in) < wr_kernels_get()->sparse_from) return WR_OK;
+    float *packed = wr_weights_own(weights, (bytes + 3) / 4);
+    if (!packed) return WR_ENOMEM;
+    wr_s8_sparse_pack(q, l->out, l->in, packed, &l->sparse);
+    l->sparse.scale = scale;
+    return WR_OK;
+}
+
 static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
                             const float *migrate)
 {
     const wr_kernels *k = wr_kernels_get();
+    l->form = WR_LINEAR_S8;
+    l->migrate = migrate;
+    wr_status st = pack_sparse(l, weights, q, scale);
+    if (st || l->sparse.w) return st;
     float *packed = wr_weights_own(weights, (k->packed_s8(l->out, l->in) + 3) / 4);
     if (!packed) return WR_ENOMEM;
     k->pack_s8(q, l->out, l->in, packed);
-    l->form = WR_LINEAR_S8;
     l->s8 = (wr_s8_weights){.packed = packed, .scale = scale, .out = l->out, .in = l->in};
-    l->migrate = migrate;
     return WR_OK;
 }
 
@@ -261,43 +275,118 @@ void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, co
     wr_kernels_get()->quantize_s8(x, rows, linear->in, linear->migrate, &to);
 }
 
-void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y)
+/* Outputs from .. to of a product of bytes. What the sparse kernel needs beside its inputs is the thread's own; where
+ * the system refuses that, the plain C twin needs nothing. */
+static void multiply_bytes(const wr_linear *l, const wr_s8_rows *x, size_t rows, const float *bias, size_t from,
+                           size_t to, wr_s8_act act, float *y)
 {
-    wr_s8_rows from = *bytes;
-    wr_s8_weights w = linear->s8;
-    from.stride = wr_s8_stride(linear->in);
-    w.bias = end == WR_LINEAR_SUM ? NULL : linear->b;
-    wr_kernels_get()->gemm_s8(&from, rows, &w, 0, linear->out,
-                              end == WR_LINEAR_GELU   ? WR_S8_GELU
-                              : end == WR_LINEAR_RELU ? WR_S8_RELU
-                                                      : WR_S8_PLAIN,
-                              y, linear->out);
+    if (!l->sparse.w) {
+        wr_s8_weights w = l->s8;
+        w.bias = bias;
+        wr_kernels_get()->gemm_s8(x, rows, &w, from, to, act, y, l->out);
+        return;
+    }
+    wr_s8_sparse w = l->sparse;
+    wr_arena *arena = wr_arena_of_thread();
+    size_t mark = arena ? wr_arena_mark(arena) : 0;
+    void *scratch = arena ? wr_arena_alloc(arena, wr_s8_sparse_scratch(l->in)) : NULL;
+    w.bias = bias;
+    (scratch ? wr_kernels_get()->spmm_s8 : wr_spmm_s8_plain)(x, rows, &w, from, to, act, scratch, y, l->out);
+    if (arena) wr_arena_rollback(arena, mark);
 }
 
-static void multiply(const wr_linear *l, const float *x, size_t rows, float *y)
+/* One product, of which strips of outputs are worked out by whoever comes. */
+typedef struct product {
+    const wr_linear *l;
+    const float *x;          /* [rows, in], unless bytes */
+    const wr_s8_rows *bytes; /* of S8                    */
+    size_t rows, strip;      /* strip: outputs of one    */
+    wr_linear_end end;
+    float *y; /* [rows, out] */
+} product;
+
+static void run_bytes(const product *p, size_t from, size_t to)
 {
-    if (l->form == WR_LINEAR_F32)
-        wr_kernels_get()->gemm_f32(x, l->in, rows, l->in, l->w, l->out, y, l->out);
-    else if (l->form == WR_LINEAR_BF16)
-        wr_kernels_get()->gemm_bf16(x, l->in, rows, l->in, l->bf16, l->out, y, l->out);
+    wr_s8_rows x = *p->bytes;
+    wr_s8_act act = p->end == WR_LINEAR_GELU ? WR_S8_GELU : p->end == WR_LINEAR_RELU ? WR_S8_RELU : WR_S8_PLAIN;
+    x.stride = wr_s8_stride(p->l->in);
+    multiply_bytes(p->l, &x, p->rows, p->end == WR_LINEAR_SUM ? NULL : p->l->b, from, to, act, p->y);
+}
+
+/* Bias and activation of `n` outputs in each row. */
+static void end_floats(const product *p, size_t from, size_t n)
+{
+    const wr_kernels *k = wr_kernels_get();
+    void (*f)(float *y, const float *bias, size_t rows, size_t n) = p->end == WR_LINEAR_GELU   ? k->bias_gelu_f32
+                                                                    : p->end == WR_LINEAR_RELU ? k->bias_relu_f32
+                                                                                               : k->bias_f32;
+    if (p->end == WR_LINEAR_SUM) return;
+    if (n == p->l->out)
+        f(p->y, p->l->b, p->rows, n);
     else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(rows), (int)l->out, (int)l->in, 1, x,
-                    (int)l->in, l->w, (int)l->in, 0, y, (int)l->out);
+        for (size_t r = 0; r < p->rows; r++) f(p->y + r * p->l->out + from, p->l->b + from, 1, n);
+}
+
+static void run_floats(const product *p, size_t from, size_t to)
+{
+    const wr_linear *l = p->l;
+    const wr_kernels *k = wr_kernels_get();
+    float *y = p->y + from;
+    if (l->form == WR_LINEAR_F32)
+        k->gemm_f32(p->x, l->in, p->rows, l->in, l->w + from * l->in, to - from, y, l->out);
+    else if (l->form == WR_LINEAR_BF16)
+        k->gemm_bf16(p->x, l->in, p->rows, l->in, l->bf16 + from * ((l->in + 1) / 2 * 2), to - from, y, l->out);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(p->rows), (int)l->out, (int)l->in, 1,
+                    p->x, (int)l->in, l->w, (int)l->in, 0, p->y, (int)l->out);
+    end_floats(p, from, to - from);
+}
+
+static void run_strip(void *arg, size_t i)
+{
+    const product *p = arg;
+    size_t from = i * p->strip, to = from + p->strip < p->l->out ? from + p->strip : p->l->out;
+    if (p->l->form == WR_LINEAR_S8)
+        run_bytes(p, from, to);
+    else
+        run_floats(p, from, to);
+}
+
+/* Panels that a kernel holds in registers are not cut; strips are so many that one late thread is not waited for long.
+ */
+#define STRIPS_PER_THREAD 3
+
+/* Outputs that a strip of a sparse product is a multiple of: rows of blocks are 4, and rows that are handed out singly
+ * would share lines of the result. */
+#define SPARSE_STRIP 32
+
+static void run_product(product *p, wr_crew *crew)
+{
+    const wr_kernels *k = wr_kernels_get();
+    size_t panel = p->l->form != WR_LINEAR_S8 ? k->gemm_cols : p->l->sparse.w ? SPARSE_STRIP : k->s8_cols;
+    size_t n = STRIPS_PER_THREAD * wr_crew_size(crew);
+    p->strip = p->l->out;
+    if (crew && p->l->form != WR_LINEAR_BLAS) p->strip = ((p->l->out + n - 1) / n + panel - 1) / panel * panel;
+    wr_crew_for(crew, (p->l->out + p->strip - 1) / p->strip, run_strip, p);
+}
+
+void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y,
+                         wr_crew *crew)
+{
+    run_product(&(product){.l = linear, .bytes = bytes, .rows = rows, .end = end, .y = y}, crew);
+}
+
+void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end,
+                          const wr_s8_rows *bytes, float *y, wr_crew *crew)
+{
+    if (linear->form == WR_LINEAR_S8) wr_linear_quantize(linear, x, rows, bytes);
+    run_product(&(product){.l = linear, .x = x, .bytes = bytes, .rows = rows, .end = end, .y = y}, crew);
 }
 
 void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end, const wr_s8_rows *bytes,
                    float *y)
 {
-    const wr_kernels *k = wr_kernels_get();
-    if (linear->form == WR_LINEAR_S8) {
-        wr_linear_quantize(linear, x, rows, bytes);
-        wr_linear_run_bytes(linear, bytes, rows, end, y);
-        return;
-    }
-    multiply(linear, x, rows, y);
-    if (end == WR_LINEAR_BIAS) k->bias_f32(y, linear->b, rows, linear->out);
-    if (end == WR_LINEAR_GELU) k->bias_gelu_f32(y, linear->b, rows, linear->out);
-    if (end == WR_LINEAR_RELU) k->bias_relu_f32(y, linear->b, rows, linear->out);
+    wr_linear_run_shared(linear, x, rows, end, bytes, y, NULL);
 }
 
 static void hold_blas(void)

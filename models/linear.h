@@ -7,6 +7,9 @@
  * by row while they pass (models/kernels.h). A layer may have an input scale (SmoothQuant, arXiv 2211.10438): its
  *         activations are multiplied by it first, which the weights undo.
  *
+ *         Weights of which enough are zero in blocks of 4 outputs x 1 input are packed without these zeros and take
+ *         another kernel (models/kernels_sparse.h), with the same bits.
+ *
  * What a file stores: "X.weight" as F32, F16 or BF16, or as I8 with "X.weight_scale" F32 [out] and where it has one
  * "X.input_scale" F32 [in]; w[o][i] = I8[o][i] * weight_scale[o] * input_scale[i]. What is stored as bytes is
  * multiplied as bytes, unless another precision is asked for; a float matrix that is to become bytes gets scale =
@@ -16,7 +19,8 @@
 #define WR_MODELS_LINEAR_H
 
 #include "data/arena.h"
-#include "models/kernels.h"
+#include "data/crew.h"
+#include "models/kernels_sparse.h"
 #include "models/model_config.h"
 #include "models/weights.h"
 
@@ -29,6 +33,7 @@ typedef struct wr_linear {
     const float *b;       /* [out]                                  */
     size_t out, in;
     wr_s8_weights s8;     /* S8; without the bias             */
+    wr_s8_sparse sparse;  /* S8 instead of s8 where sparse.w is not NULL; without the bias */
     const float *migrate; /* [in] S8: the input scale or NULL */
 } wr_linear;
 
@@ -69,9 +74,14 @@ typedef enum wr_linear_end { WR_LINEAR_SUM, WR_LINEAR_BIAS, WR_LINEAR_GELU, WR_L
 void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end, const wr_s8_rows *bytes,
                    float *y);
 
-/* The two steps of a product of bytes, for layers that share an input and for threads that share a product. */
+/* The same shared out over a crew (NULL = the caller alone), in strips of outputs. The same bits. */
+void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end,
+                          const wr_s8_rows *bytes, float *y, wr_crew *crew);
+
+/* The two steps of a product of bytes, for layers that share an input. */
 void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, const wr_s8_rows *bytes);
-void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y);
+void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y,
+                         wr_crew *crew);
 
 /* Holds BLAS to one thread (a setting of the whole process). Idempotent, cheap. */
 void wr_linear_thread_init(void);

@@ -89,12 +89,16 @@ static wr_status locate(const char *name, char *out, wr_err *err)
 
 /* ---- its hash ---- */
 
-static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t n)
+/* Weights are hashed this much at a time and their pages given back: what is in memory is what a pass needs. */
+#define HASH_STEP ((size_t)4 << 20)
+
+/* The head of a part of `n` bytes, and the first `have` of them. */
+static void hash_part(wr_sha256 *hash, const char *name, const void *bytes, size_t have, size_t n)
 {
     char head[WR_MAX_PATH];
     int length = snprintf(head, sizeof head, "%s %zu\n", name, n);
     wr_sha256_add(hash, head, (size_t)length);
-    wr_sha256_add(hash, bytes, n);
+    if (have) wr_sha256_add(hash, bytes, have);
 }
 
 static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, wr_err *err)
@@ -102,7 +106,7 @@ static wr_status hash_file(wr_sha256 *hash, const char *name, const char *path, 
     wr_map map;
     wr_status st = wr_map_open(&map, path, err);
     if (st) return st;
-    hash_part(hash, name, map.bytes, map.size);
+    hash_part(hash, name, map.bytes, map.size, map.size);
     wr_map_close(&map);
     return WR_OK;
 }
@@ -123,12 +127,19 @@ static wr_status hash_model(wr_model *model, const wr_model_config *config, wr_e
     if (!st && !wr_path_join(path, sizeof path, model->path, "modules.json") && wr_path_exists(path))
         st = hash_file(hash, "modules.json", path, err);
     if (!st && config->pooling_path[0]) st = hash_file(hash, "pooling", config->pooling_path, err);
-    if (!st && model->info.has_idf) hash_part(hash, "idf", model->idf.weight, model->idf.n * sizeof *model->idf.weight);
+    if (!st && model->info.has_idf) {
+        size_t n = model->idf.n * sizeof *model->idf.weight;
+        hash_part(hash, "idf", model->idf.weight, n, n);
+    }
     for (size_t i = 0; i < wr_tensors_nfiles(model->tensors) && !st; i++) {
         const void *bytes;
         size_t n;
         const char *name = wr_tensors_file(model->tensors, i, &bytes, &n);
-        hash_part(hash, name, bytes, n);
+        hash_part(hash, name, NULL, 0, n);
+        for (size_t at = 0; at < n; at += HASH_STEP) {
+            wr_sha256_add(hash, (const char *)bytes + at, n - at < HASH_STEP ? n - at : HASH_STEP);
+            wr_tensors_give_back(model->tensors);
+        }
     }
     wr_sha256_finish(hash, model->info.sha256);
     return st;
@@ -388,10 +399,11 @@ static void weigh(const wr_model *model, float *m)
 }
 
 /* Encoder and head: out is what the kind of model gives. */
-static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget, float *out)
+static wr_status run(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
+                     const wr_budget *budget, float *out)
 {
     const wr_model_info *info = &model->info;
-    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
+    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS, .crew = crew};
     uint64_t start = wr_clock_now(&wr_clock_system);
     const float *states;
     wr_model_thread_init();
@@ -404,17 +416,17 @@ static wr_status run(const wr_model *model, const wr_batch *batch, wr_arena *are
         st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);
     else
         wr_pool_states(info->pooling, info->normalize, states, batch, info->dim, out);
-    if (!st) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
+    if (!st && !crew) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
     return st;
 }
 
-static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_arena *arena,
-                        const wr_budget *budget, float *out)
+static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_crew *crew,
+                        wr_arena *arena, const wr_budget *budget, float *out)
 {
     if (model->info.kind != kind || !model->encoder.layer) return WR_EARG;
     if (batch->nseq == 0) return WR_OK;
     size_t mark = wr_arena_mark(arena);
-    wr_status st = run(model, batch, arena, budget, out);
+    wr_status st = run(model, batch, crew, arena, budget, out);
     wr_arena_rollback(arena, mark);
     return st;
 }
@@ -422,19 +434,25 @@ static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batc
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_EMBED, model, batch, arena, budget, out);
+    return run_as(WR_MODEL_EMBED, model, batch, NULL, arena, budget, out);
+}
+
+wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
+                                const wr_budget *budget, float *out)
+{
+    return run_as(WR_MODEL_EMBED, model, batch, crew, arena, budget, out);
 }
 
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_CROSS, model, batch, arena, budget, out);
+    return run_as(WR_MODEL_CROSS, model, batch, NULL, arena, budget, out);
 }
 
 wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                           float *out)
 {
-    return run_as(WR_MODEL_SPARSE, model, batch, arena, budget, out);
+    return run_as(WR_MODEL_SPARSE, model, batch, NULL, arena, budget, out);
 }
 
 const wr_idf *wr_model_idf(const wr_model *model)

@@ -18,6 +18,7 @@
 
 #include "data/arena.h"
 #include "data/budget.h"
+#include "data/crew.h"
 #include "data/hash.h"
 #include "data/status.h"
 #include "models/idf.h"
@@ -97,6 +98,10 @@ typedef struct wr_batch {
  * arena is rolled back before returning. WR_EARG when the model is no embedder or a length or id is out of range. */
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out);
+
+/* The same by a crew (NULL = the caller alone): for a few short texts that one thread would take too long for. */
+wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
+                                const wr_budget *budget, float *out);
 
 /* Raw logits, out[nseq * nlabels]; otherwise as above. A relevance score is the only label, or with two labels
  * logit 1 - logit 0 (the caller's business: wr_model_relevance). */

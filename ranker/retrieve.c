@@ -71,7 +71,9 @@ static wr_status encode(wr_scratch *s, wr_arena *arena, float *out)
     s->query_tokens_used = tokens.n;
     uint32_t cu[2] = {0, (uint32_t)tokens.n};
     wr_batch batch = {.id = tokens.id, .cu = cu, .nseq = 1};
-    st = wr_model_embed(model, &batch, arena, &s->budget, out);
+    wr_crew *crew = wr_crew_gather(s->ranker->pool); /* one query alone gets all idle cores */
+    st = wr_model_embed_shared(model, &batch, crew, arena, &s->budget, out);
+    wr_crew_dismiss(crew);
     s->encode_ms = ms_since(start);
     return st;
 }

@@ -7,6 +7,7 @@
 
 #include "data/arena.h"
 #include "data/budget.h"
+#include "data/crew.h"
 #include "data/pool.h"
 
 enum { CALLERS = 4, ROUNDS = 60, TASKS = 24, WIDTH = 40 };
@@ -30,7 +31,11 @@ static void task(void *arg)
     struct job *job = arg;
     unsigned long cells[WIDTH] = {0};
     wr_pool_for(job->pool, WIDTH, add_one, cells); /* nested inside a task */
-    for (size_t i = 0; i < WIDTH; i++) job->plain += cells[i];
+    for (size_t i = 0; i < WIDTH; i++) cells[i]--;
+    wr_crew *crew = wr_crew_gather(job->pool);
+    for (int i = 0; i < 3; i++) wr_crew_for(crew, WIDTH, add_one, cells);
+    wr_crew_dismiss(crew);
+    for (size_t i = 0; i < WIDTH; i++) job->plain += cells[i] - 2;
     if (wr_budget_spent(job->budget)) job->plain += 1000000;
     atomic_fetch_add(&done, 1);
 }

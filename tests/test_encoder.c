@@ -368,13 +368,34 @@ static float *states_on(const char *isa, size_t n, void (*compute)(float *out))
 
 enum { BYTES_DIM = 96, BYTES_ROWS = 4096 };
 
-static void compute_bytes(float *out)
+static void compute(float *out, wr_precision precision)
 {
     wr_arena arena = {0};
-    network *net = make_network(2, BYTES_DIM, 3, 200, true, WR_PRECISION_INT8);
+    network *net = make_network(2, BYTES_DIM, 3, 200, true, precision);
     sequences *s = random_sequences(12, 90, 11);
     memcpy(out, run(net, &s->batch, false, &arena), s->cu[12] * BYTES_DIM * sizeof *out);
     wr_arena_release(&arena);
+}
+
+static void compute_bytes(float *out)
+{
+    compute(out, WR_PRECISION_INT8);
+}
+
+static void compute_floats(float *out)
+{
+    compute(out, WR_PRECISION_FP32);
+}
+
+Test(encoder, floats_give_the_same_bits_with_avx2_and_avx512)
+{
+    wr_kernels k;
+    if (!wr_kernels_for("avx2", &k)) cr_skip_test("BLAS multiplies here");
+    size_t n = (size_t)BYTES_ROWS * BYTES_DIM;
+    float *want = states_on("avx2", n, compute_floats), *got = states_on("avx512", n, compute_floats);
+    cr_assert_eq(memcmp(got, want, n * sizeof *got), 0);
+    munmap(want, n * sizeof *want);
+    munmap(got, n * sizeof *got);
 }
 
 Test(encoder, bytes_give_the_same_bits_on_every_instruction_set)

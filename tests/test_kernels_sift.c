@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "indexer/sparse_kernels.h"
+#include "models/kernels_sift.h"
 #include "tests/testlib.h"
 
 static const char *const isas[] = {"avx2", "avx512"};
@@ -18,7 +18,7 @@ static wr_sparse_sieve sieve_random(wr_test_random *random, size_t nterms)
     return sieve;
 }
 
-Test(sparse_kernels, sift_is_the_same_on_every_isa)
+Test(kernels_sift, sift_is_the_same_on_every_isa)
 {
     wr_test_random random = {1};
     wr_sparse_kernels ref, other;
@@ -42,7 +42,7 @@ Test(sparse_kernels, sift_is_the_same_on_every_isa)
     }
 }
 
-Test(sparse_kernels, sift_passes_every_term_of_the_query)
+Test(kernels_sift, sift_passes_every_term_of_the_query)
 {
     wr_test_random random = {2};
     const wr_sparse_kernels *kernels = wr_sparse_kernels_get();
@@ -61,7 +61,7 @@ Test(sparse_kernels, sift_passes_every_term_of_the_query)
     }
 }
 
-Test(sparse_kernels, select_is_the_same_on_every_isa)
+Test(kernels_sift, select_is_the_same_on_every_isa)
 {
     wr_test_random random = {3};
     wr_sparse_kernels ref, other;

@@ -1,7 +1,7 @@
-/* The kernels of sparse_ann.h's search, chosen once per process as those of models/kernels.h are (WEIR_ISA lowers them
- * too): plain C, AVX2, AVX-512. Integers only, so all give the same. */
-#ifndef WR_INDEXER_SPARSE_KERNELS_H
-#define WR_INDEXER_SPARSE_KERNELS_H
+/* Kernels of approximate sparse search (indexer/sparse_ann.h), chosen once per process as those of models/kernels.h are
+ * (WEIR_ISA lowers them too): plain C, AVX2, AVX-512. Integers only, so all give the same. */
+#ifndef WR_MODELS_KERNELS_SIFT_H
+#define WR_MODELS_KERNELS_SIFT_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "indexer/sparse_kernels.h"
+#include "models/kernels_sift.h"
 
 static __m256i table_of(const uint8_t table[16])
 {

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include "indexer/sparse_kernels.h"
+#include "models/kernels_sift.h"
 
 static __m512i table_of(const uint8_t table[16])
 {

@@ -1,4 +1,4 @@
-#include "indexer/sparse_kernels.h"
+#include "models/kernels_sift.h"
 
 #include <pthread.h>
 #include <string.h>
