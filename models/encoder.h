@@ -60,6 +60,12 @@ typedef struct wr_encoder {
 #define WR_LAYER_LINEARS 5
 size_t wr_layer_nint8(const wr_layer *layer);
 
+/* Names of layer i's linear layers in the file, without ".weight": query, key, value, attended, up, down. Key and value
+ * are one product. */
+#define WR_LAYER_NAMES 6
+void wr_layer_names(const wr_model_config *config, const char *prefix, size_t i,
+                    char name[WR_LAYER_NAMES][WR_MAX_TENSOR_NAME]);
+
 /* Reads every tensor that the configuration asks for; weights must outlive the encoder. */
 wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr_weights *weights, wr_err *err);
 void wr_encoder_close(wr_encoder *encoder);

@@ -30,6 +30,15 @@ static const layer_names distil_names = {
     .output_norm = "output_layer_norm",
 };
 
+void wr_layer_names(const wr_model_config *config, const char *prefix, size_t i,
+                    char name[WR_LAYER_NAMES][WR_MAX_TENSOR_NAME])
+{
+    const layer_names *n = config->distil ? &distil_names : &bert_names;
+    const char *all[WR_LAYER_NAMES] = {n->query, n->keys_values[0], n->keys_values[1], n->attended, n->up, n->down};
+    for (size_t l = 0; l < WR_LAYER_NAMES; l++)
+        snprintf(name[l], WR_MAX_TENSOR_NAME, "%s%s%zu.%s", prefix, n->layers, i, all[l]);
+}
+
 static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, wr_weights *weights, wr_err *err)
 {
     char prefix[128];

@@ -31,6 +31,11 @@ bool wr_mlm_is_in(const wr_weights *weights, bool distil)
     return wr_weights_has(weights, "", name);
 }
 
+const char *wr_mlm_decoder_name(bool distil)
+{
+    return names_of(distil)->decoder;
+}
+
 /* A tile's rows as floats: where they lie, or copied into copy. */
 static const float *rows_of(const wr_table *d, size_t from, size_t n, float *copy)
 {
@@ -48,7 +53,8 @@ static float *room_for_rows(const wr_mlm *mlm, wr_precision precision, wr_weight
 
 static wr_status make_tiles(wr_mlm *mlm, const wr_table *d, wr_weights *weights, wr_err *err)
 {
-    wr_precision precision = weights->precision;
+    const wr_linear_plan *plan = wr_weights_plan(weights, weights->prefix, "embeddings.word_embeddings");
+    wr_precision precision = plan ? plan->precision : weights->precision;
     if (precision == WR_PRECISION_STORED) precision = d->s8 ? WR_PRECISION_INT8 : WR_PRECISION_FP32;
     mlm->ntiles = (mlm->vocab + WR_MLM_TILE - 1) / WR_MLM_TILE;
     mlm->tile = calloc(mlm->ntiles, sizeof *mlm->tile);

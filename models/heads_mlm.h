@@ -38,6 +38,9 @@ typedef struct wr_mlm {
 /* Whether the weights have such a head. */
 bool wr_mlm_is_in(const wr_weights *weights, bool distil);
 
+/* What the decoder is called where it has weights of its own, without ".weight". */
+const char *wr_mlm_decoder_name(bool distil);
+
 /* Reads the head; word is the encoder's embeddings, for a decoder that is tied to them. The decoder is multiplied in
  * what weights->precision says: as bytes for int8, or where the embeddings are stored as bytes. Close in any case. */
 wr_status wr_mlm_open(wr_mlm *mlm, const wr_model_config *config, const wr_table *word, wr_weights *weights,

@@ -25,6 +25,7 @@ wr_status wr_linear_read(wr_linear *linear, wr_weights *weights, const char *pre
 typedef struct part {
     const wr_tensor *weight, *bias, *scale; /* scale of what is stored as bytes, else NULL */
     const float *migrate;                   /* [in] or NULL                                */
+    float *seen;                            /* [in] or NULL                                */
     wr_precision precision;
 } part;
 
@@ -51,6 +52,7 @@ static wr_status find_part(part *p, wr_weights *weights, const char *prefix, con
     if (plan) {
         p->precision = plan->precision;
         if (plan->migrate) p->migrate = plan->migrate;
+        p->seen = plan->seen;
     }
     if (p->precision == WR_PRECISION_STORED) p->precision = p->scale ? WR_PRECISION_INT8 : WR_PRECISION_FP32;
     weights->parameters += out * in + out;
@@ -71,23 +73,6 @@ static wr_status floats_of(const part *p, size_t out, size_t in, float *w, wr_er
     return st;
 }
 
-/* Each row of w / migrate to bytes by its absmax. */
-static void round_rows(const float *w, const float *migrate, size_t out, size_t in, int8_t *q, float *scale)
-{
-    for (size_t o = 0; o < out; o++, w += in, q += in) {
-        float max = 0;
-        for (size_t i = 0; i < in; i++) {
-            float v = fabsf(migrate ? w[i] / migrate[i] : w[i]);
-            if (v > max) max = v;
-        }
-        scale[o] = max / 127;
-        for (size_t i = 0; i < in; i++) {
-            float v = (migrate ? w[i] / migrate[i] : w[i]) * (max > 0 ? 127 / max : 0);
-            q[i] = (int8_t)(fabsf(v) <= 127 ? lrintf(v) : v > 0 ? 127 : -127); /* what is no number counts as -127 */
-        }
-    }
-}
-
 static wr_status bytes_of(const part *p, size_t out, size_t in, int8_t *q, float *scale, wr_err *err)
 {
     if (p->scale) {
@@ -97,7 +82,7 @@ static wr_status bytes_of(const part *p, size_t out, size_t in, int8_t *q, float
     float *w = malloc(out * in * sizeof *w);
     if (!w) return wr_fail(err, WR_ENOMEM, "out of memory");
     wr_status st = wr_tensor_to_f32(p->weight, w, out * in, err);
-    if (!st) round_rows(w, p->migrate, out, in, q, scale);
+    if (!st) wr_round_rows(w, p->migrate, out, in, q, scale);
     free(w);
     return st;
 }
@@ -171,7 +156,7 @@ wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w,
     float *scale = wr_weights_own(weights, out);
     wr_status st = q && scale ? WR_OK : WR_ENOMEM;
     if (!st) {
-        round_rows(w, NULL, out, in, q, scale);
+        wr_round_rows(w, NULL, out, in, q, scale);
         st = pack_bytes(linear, weights, q, scale, NULL);
     }
     free(q);
@@ -240,6 +225,7 @@ wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const cha
         if (!st) st = wr_tensor_to_f32(p[i].bias, b + i * out, out, err);
     }
     linear->b = b;
+    if (!st) linear->seen = p->seen;
     if (!st)
         st = all_bytes(p, n, in) ? ready_bytes(linear, weights, p, n, out, err)
                                  : ready_floats(linear, weights, p, n, out, highest(p, n) == WR_PRECISION_BF16, err);
@@ -376,9 +362,17 @@ void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_
     run_product(&(product){.l = linear, .bytes = bytes, .rows = rows, .end = end, .y = y}, crew);
 }
 
+static void see(const wr_linear *l, const float *x, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < l->in; i++)
+            if (fabsf(x[r * l->in + i]) > l->seen[i]) l->seen[i] = fabsf(x[r * l->in + i]);
+}
+
 void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end,
                           const wr_s8_rows *bytes, float *y, wr_crew *crew)
 {
+    if (linear->seen) see(linear, x, rows);
     if (linear->form == WR_LINEAR_S8) wr_linear_quantize(linear, x, rows, bytes);
     run_product(&(product){.l = linear, .x = x, .bytes = bytes, .rows = rows, .end = end, .y = y}, crew);
 }

@@ -35,6 +35,7 @@ typedef struct wr_linear {
     wr_s8_weights s8;     /* S8; without the bias             */
     wr_s8_sparse sparse;  /* S8 instead of s8 where sparse.w is not NULL; without the bias */
     const float *migrate; /* [in] S8: the input scale or NULL */
+    float *seen;          /* [in] largest |input| so far, or NULL */
 } wr_linear;
 
 /* "prefix name.weight" [out, in] and "prefix name.bias" [out] as they are, for dot products. */

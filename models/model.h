@@ -33,11 +33,13 @@ typedef enum wr_pooling { WR_POOL_AUTO, WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX }
 /* What a linear layer is multiplied in. Stored: bytes where the file has bytes, else fp32. */
 typedef enum wr_precision { WR_PRECISION_STORED, WR_PRECISION_INT8, WR_PRECISION_BF16, WR_PRECISION_FP32 } wr_precision;
 
-/* What is wanted for one linear layer of the encoder, named as in the file without ".weight". */
+/* What is wanted for one linear layer of the encoder, or for the word embeddings (int8 or what is stored), named as in
+ * the file without ".weight". */
 typedef struct wr_linear_plan {
     const char *name;
     wr_precision precision;
     const float *migrate; /* [in] int8: what its activations are multiplied by (and its weights divided by), or NULL */
+    float *seen; /* [in] or NULL: grows to the largest |input| that came by in each place; one thread at a time then */
 } wr_linear_plan;
 
 /* What the caller wants instead of what the files say. Zero everything for defaults. */

@@ -1,5 +1,6 @@
 #include "models/weights.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,33 @@ wr_status wr_weights_get(wr_weights *weights, const char *prefix, const char *na
 
 /* ---- what layers are made of ---- */
 
+void wr_round_rows(const float *w, const float *migrate, size_t rows, size_t cols, int8_t *q, float *scale)
+{
+    for (size_t r = 0; r < rows; r++, w += cols, q += cols) {
+        float max = 0;
+        for (size_t c = 0; c < cols; c++) {
+            float v = fabsf(migrate ? w[c] / migrate[c] : w[c]);
+            if (v > max) max = v;
+        }
+        scale[r] = max / 127;
+        for (size_t c = 0; c < cols; c++) {
+            float v = (migrate ? w[c] / migrate[c] : w[c]) * (max > 0 ? 127 / max : 0);
+            q[c] = (int8_t)(fabsf(v) <= 127 ? lrintf(v) : v > 0 ? 127 : -127); /* what is no number counts as -127 */
+        }
+    }
+}
+
+static wr_status round_table(wr_table *table, wr_weights *weights, size_t rows, wr_err *err)
+{
+    float *bytes = wr_weights_own(weights, (rows * table->cols + 3) / 4), *scale = wr_weights_own(weights, rows);
+    if (!bytes || !scale) return wr_fail(err, WR_ENOMEM, "word embeddings: out of memory");
+    wr_round_rows(table->f32, NULL, rows, table->cols, (int8_t *)bytes, scale);
+    table->s8 = (int8_t *)bytes;
+    table->scale = scale;
+    table->f32 = NULL;
+    return WR_OK;
+}
+
 wr_status wr_table_read(wr_table *table, wr_weights *weights, const char *prefix, const char *name, size_t rows,
                         size_t cols, wr_err *err)
 {
@@ -133,7 +161,11 @@ wr_status wr_table_read(wr_table *table, wr_weights *weights, const char *prefix
     *table = (wr_table){.cols = cols};
     wr_status st = wr_weights_find(weights, prefix, weight, rows, cols, &t, err);
     if (st) return st;
-    if (t->dtype != WR_I8) return wr_weights_get(weights, prefix, weight, rows, cols, &table->f32, err);
+    if (t->dtype != WR_I8) {
+        const wr_linear_plan *plan = wr_weights_plan(weights, prefix, name);
+        st = wr_weights_get(weights, prefix, weight, rows, cols, &table->f32, err);
+        return st || !plan || plan->precision != WR_PRECISION_INT8 ? st : round_table(table, weights, rows, err);
+    }
     table->s8 = t->data;
     weights->parameters += rows * cols;
     return wr_weights_get(weights, prefix, scale, 0, rows, &table->scale, err);

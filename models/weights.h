@@ -47,6 +47,9 @@ wr_status wr_weights_find(const wr_weights *weights, const char *prefix, const c
 /* What the plan says of the linear layer "prefix name"; NULL when nothing. */
 const wr_linear_plan *wr_weights_plan(const wr_weights *weights, const char *prefix, const char *name);
 
+/* Rows of w [rows, cols], divided by migrate [cols] (or NULL), to bytes by their absmax: w ~ q * scale, scale [rows]. */
+void wr_round_rows(const float *w, const float *migrate, size_t rows, size_t cols, int8_t *q, float *scale);
+
 /* A matrix that is read row by row: floats, or bytes with a scale for each row ("X.weight" I8, "X.weight_scale"). */
 typedef struct wr_table {
     const float *f32;   /* [rows, cols], or NULL */
@@ -55,7 +58,7 @@ typedef struct wr_table {
     size_t cols;
 } wr_table;
 
-/* "prefix name.weight" and its scale. */
+/* "prefix name.weight" and its scale. Floats become bytes where the plan wants that. */
 wr_status wr_table_read(wr_table *table, wr_weights *weights, const char *prefix, const char *name, size_t rows,
                         size_t cols, wr_err *err);
 void wr_table_row(const wr_table *table, size_t row, float *out); /* out[cols] */
