@@ -7,6 +7,7 @@
 #include "models/model.h"
 #include "models/prune.h"
 #include "tools/command.h"
+#include "tools/model_quantize.h"
 
 static const char *pooling_name(wr_pooling pooling)
 {
@@ -69,6 +70,7 @@ struct args {
     const char *model, *out;
     bool json;
     double sparsity;
+    wr_quantize_args quantize;
 };
 
 static wr_status info(const struct args *args, int *exit_status, wr_err *err)
@@ -117,26 +119,56 @@ static wr_status prune(const struct args *args, int *exit_status, wr_err *err)
     return st;
 }
 
+static wr_status quantize(const struct args *args, int *exit_status, wr_err *err)
+{
+    wr_quantize_args all = args->quantize;
+    (void)exit_status;
+    all.model = args->model, all.out = args->out, all.json = args->json;
+    return wr_model_quantize(&all, err);
+}
+
+static wr_status verify(const struct args *args, int *exit_status, wr_err *err)
+{
+    wr_quantize_args all = args->quantize;
+    all.model = args->model, all.json = args->json;
+    return wr_model_verify(&all, exit_status, err);
+}
+
 static const struct {
     const char *name;
     wr_status (*run)(const struct args *args, int *exit_status, wr_err *err);
-} verbs[] = {{"info", info}, {"prune", prune}};
+} verbs[] = {{"info", info}, {"prune", prune}, {"quantize", quantize}, {"verify", verify}};
 
 static int run(int argc, char **argv)
 {
     const char *operand[2];
     size_t n = 0;
-    struct args args = {.sparsity = -1};
+    struct args args = {.sparsity = -1, .quantize = {.max_loss = -1}};
     const struct wr_option options[] = {
         {"json", NULL, "JSON instead of text", WR_OPT_FLAG, &args.json},
-        {"out", "DIR2", "where prune writes; new or empty", WR_OPT_TEXT, &args.out},
+        {"out", "DIR2", "where prune and quantize write; new or empty", WR_OPT_TEXT, &args.out},
         {"sparsity", "S", "prune this share of 4 x 1 blocks", WR_OPT_DOUBLE, &args.sparsity},
+        {"calibrate", "FILE",
+         "texts to quantize by, one a line (a cross-encoder pairs each with the lines behind it), or query<TAB>passage; "
+         "the second half judges the result and stands in its certificate (texts of our own)",
+         WR_OPT_TEXT, &args.quantize.calibrate},
+        {"max-loss", "X",
+         "root mean square of the scores' errors on these texts, as a share of their standard deviation; parts that "
+         "would exceed it stay as they are (0.05: one pair of texts in sixty changes its order)",
+         WR_OPT_DOUBLE, &args.quantize.max_loss},
+        {"collection", "DIR", "a BEIR folder: nDCG@10 before and after goes into the certificate, or is verified",
+         WR_OPT_TEXT, &args.quantize.collection},
+        {"depth", "N", "how many of BM25's hits a cross-encoder reranks there (100)", WR_OPT_SIZE,
+         &args.quantize.depth},
+        {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.quantize.threads},
+        {"progress", "KIND", "of quantize: auto, json or none (auto: a line on a terminal)", WR_OPT_TEXT,
+         &args.quantize.progress},
         {0}};
     wr_err err;
     int exit_status = 0;
     wr_status st = wr_options_parse(&wr_cmd_model, options, argc, argv, operand, 2, &n);
     if (st) return wr_exit_status(st > 0 ? WR_OK : st);
-    st = wr_fail(&err, WR_EARG, "\"info MODEL\" or \"prune MODEL\" was expected");
+    st = wr_fail(&err, WR_EARG, "\"info MODEL\", \"verify MODEL\", \"quantize MODEL\" or \"prune MODEL\" was expected");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs && n == 2; i++) {
         if (strcmp(operand[0], verbs[i].name)) continue;
         args.model = operand[1];
@@ -148,5 +180,8 @@ static int run(int argc, char **argv)
 
 const struct wr_command wr_cmd_model = {"model",
                                         "weir model info MODEL [--json]\n"
+                                        "       weir model verify MODEL [--collection DIR] [--json]\n"
+                                        "       weir model quantize MODEL --out DIR2 [--calibrate FILE] [--max-loss X] "
+                                        "[--collection DIR] [--json]\n"
                                         "       weir model prune MODEL --out DIR2 --sparsity S [--json]",
                                         "says what a model is and can do, or makes another from it", run};
