@@ -149,7 +149,22 @@ typedef struct wr_sparse_query {
 wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query, size_t k, const uint32_t *exclude,
                            size_t nexclude, const wr_budget *budget, wr_arena *arena, wr_hits *hits);
 
-/* The same by scoring every posting: the definition, for tests. */
+/* Two phases, as OpenSearch's neural_sparse_two_phase_processor: the terms whose weight is at least ratio times the
+ * largest find expansion * k documents (WR_MAX_K at most), which are then scored by all terms. A field of 0 is the
+ * default (OpenSearch's); phases may be NULL. Approximate: a document whose score comes from light terms is missed. All
+ * else as wr_sparse_search(), scores too. */
+typedef struct wr_sparse_two_phase {
+    float ratio, expansion;
+} wr_sparse_two_phase;
+
+#define WR_SPARSE_TWO_PHASE_RATIO 0.4f
+#define WR_SPARSE_TWO_PHASE_EXPANSION 5.0f
+
+wr_status wr_sparse_search_two_phase(const wr_sparse *sparse, const wr_sparse_query *query, size_t k,
+                                     const wr_sparse_two_phase *phases, const uint32_t *exclude, size_t nexclude,
+                                     const wr_budget *budget, wr_arena *arena, wr_hits *hits);
+
+/* wr_sparse_search() by scoring every posting: the definition, for tests. */
 wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_query *query, size_t k,
                                       const uint32_t *exclude, size_t nexclude, wr_arena *arena, wr_hits *hits);
 

@@ -8,7 +8,7 @@
  *
  * THE FILE: checked file "WRSPRANN" (data/mapfile.h), version 1, little-endian; offsets count from the payload's start.
  *
- *   header, 192 bytes
+ *   header, 224 bytes
  *       0  u64  checksum of the postings' header and term table: which file this one belongs to
  *       8  u64  ndocs                             16  u64  nterms
  *      24  u64  npostings, entries of all vectors
@@ -20,15 +20,14 @@
  *      96  u64  offset of the places             104  u64  bytes: 4 * (ndocs + 1)
  *     112  u64  offset of the lists              120  u64  bytes
  *     128  u64  offset of the directory          136  u64  bytes: 32 * nterms
- *     144  u64  0, six times
- *   The sections follow in this order, each on a multiple of 64, zeros between them, the last ending the file.
+ *     144  u64  0, ten times
+ *   The sections follow in this order, each on a multiple of 64 of the file (32 more than of the payload), so that a
+ *   record begins with a line of the processor's cache; zeros between them, the last ending the file.
  *
- *   record of a document, in order of docids, each on a multiple of 64, zeros at its end. Its entries have falling
- *   impacts, equal ones rising terms. Term ids are cut into bytes because that is how they are compared (the kernel).
- *       0  u32  docid          4  u32  n
- *       8  u8 low[n], u8 high[n]: bits 0..7 and 8..15 of the term ids
- *          u16 upper[n]: bits 16..31, only where nterms > 65536
- *          u16 q[n], the impacts of sparse.h
+ *   record of a document, in order of docids, each on a multiple of 64 of its section, zeros at its end. Its entries
+ * have falling impacts, equal ones rising terms. Term ids are cut into bytes because that is how they are compared (the
+ * kernel). 0  u32  docid          4  u32  n 8  u8 low[n], u8 high[n]: bits 0..7 and 8..15 of the term ids u16 upper[n]:
+ * bits 16..31, only where nterms > 65536 u16 q[n], the impacts of sparse.h
  *
  *   places: u32 place[ndocs + 1]: where each record begins, in units of 64 bytes, and where the last ends
  *
@@ -85,8 +84,8 @@ typedef struct wr_sparse_ann_options {
     uint32_t query_cut; /* lists of so many terms, those that may add most to a score                           */
 } wr_sparse_ann_options;
 
-#define WR_SPARSE_ANN_HEAP_FACTOR 0.7f
-#define WR_SPARSE_ANN_QUERY_CUT 8
+#define WR_SPARSE_ANN_HEAP_FACTOR 0.9f
+#define WR_SPARSE_ANN_QUERY_CUT 10
 
 /* The k best of the documents that it looks at: exact scores, ties by docid; hits->seen counts the documents scored.
  * All else as wr_sparse_search(). With no bound in the params it was built with, heap_factor -1 and query_cut
@@ -103,8 +102,8 @@ wr_status wr_sparse_ann_document(const wr_sparse_ann *ann, uint32_t docid, wr_ar
                                  const float **impact, size_t *n);
 
 /* Reads every byte of the file and checks it: the records against the postings, the lists against the records, each
- * summary against its cluster. For fsck, beside the checksums of the manifest: a list that lacks a document, or a summary
- * that lacks a term, is theirs to find. */
+ * summary against its cluster. For fsck, beside the checksums of the manifest: a list that lacks a document, or a
+ * summary that lacks a term, is theirs to find. */
 wr_status wr_sparse_ann_verify(const wr_sparse_ann *ann, wr_err *err);
 
 #endif

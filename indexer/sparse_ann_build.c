@@ -10,8 +10,8 @@
 /* What measured best (BENCHMARKS.md, "Learned sparse"). */
 #define LIST_POSTINGS 4000
 #define DOCUMENT_LISTS 64
-#define CLUSTER_DOCS 10
-#define SUMMARY_SHARE 0.4f
+#define CLUSTER_DOCS 5
+#define SUMMARY_SHARE 0.6f
 
 /* Lists made before they are written: so many per thread keep all busy, and their bytes are a few MiB. */
 #define BATCH_PER_THREAD 64
@@ -35,11 +35,11 @@ static wr_status no_memory(const struct build *b, wr_err *err)
     return wr_fail(err, WR_ENOMEM, "%s: out of memory", b->path);
 }
 
-static void pad(wr_file *file, uint64_t unit)
+static void pad(wr_file *file)
 {
     static const unsigned char zero[SPARSE_ALIGN];
     uint64_t at = wr_file_offset(file);
-    wr_file_write(file, zero, (size_t)(wr_sparse_round_up(at, unit) - at));
+    wr_file_write(file, zero, (size_t)(wr_ann_section(at) - at));
 }
 
 uint64_t wr_ann_fingerprint(const wr_sparse *sparse)
@@ -210,9 +210,9 @@ static wr_status build_write(struct build *b, wr_pool *pool, wr_err *err)
     h->places = wr_file_offset(b->file);
     h->places_bytes = 4 * (h->ndocs + 1);
     wr_file_write(b->file, b->place, (size_t)h->places_bytes);
-    pad(b->file, SPARSE_ALIGN);
+    pad(b->file);
     if ((st = map_records(b, err)) || (st = put_lists(b, pool, err))) return st;
-    pad(b->file, SPARSE_ALIGN);
+    pad(b->file);
     h->directory = wr_file_offset(b->file);
     h->directory_bytes = ANN_LIST * h->nterms;
     wr_file_write(b->file, b->directory, (size_t)h->directory_bytes);

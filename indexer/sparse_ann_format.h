@@ -9,7 +9,7 @@
 
 #define ANN_MAGIC "WRSPRANN"
 #define ANN_VERSION 1
-#define ANN_HEADER 192
+#define ANN_HEADER 224
 #define ANN_LIST 32
 #define RECORD_ALIGN 64
 #define RECORD_HEAD 8
@@ -23,7 +23,7 @@ typedef struct wr_ann_header {
     uint32_t list_postings, document_lists, cluster_docs;
     float summary_share;
     uint64_t listed, clusters, entries, zero;
-    uint64_t records, records_bytes, places, places_bytes, lists, lists_bytes, directory, directory_bytes, zero2[6];
+    uint64_t records, records_bytes, places, places_bytes, lists, lists_bytes, directory, directory_bytes, zero2[10];
 } wr_ann_header;
 _Static_assert(sizeof(wr_ann_header) == ANN_HEADER, "the header is read as it lies");
 
@@ -60,6 +60,12 @@ typedef struct wr_ann_list {
     const uint16_t *cluster; /* [e]            */
     const uint8_t *value;    /* [e]            */
 } wr_ann_list;
+
+/* Where a section begins that follows what ends at `end`, both counted from the payload. */
+static inline uint64_t wr_ann_section(uint64_t end)
+{
+    return wr_sparse_round_up(end + WR_CHECKED_HEADER, SPARSE_ALIGN) - WR_CHECKED_HEADER;
+}
 
 /* The arrays of a list whose entry is in order, at its bytes. */
 static inline wr_ann_list wr_ann_list_at(const wr_ann_entry *entry, const unsigned char *base)
@@ -114,7 +120,7 @@ struct wr_sparse_ann {
     wr_ann_header header;
     const wr_sparse *sparse;
     bool wide;
-    unsigned prefetch_lines; /* of a record, what is compared of an average one */
+    unsigned prefetch_lines; /* of an average record */
     const unsigned char *records, *directory, *lists;
     const uint32_t *place;
     char path[]; /* for sentences */

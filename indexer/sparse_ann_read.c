@@ -6,11 +6,12 @@
 #include "indexer/sparse_ann_format.h"
 
 #define LINE_BYTES 64
+#define MOST_PREFETCHED 10 /* of a record: from there on the processor has seen where this goes */
 
 static wr_status check_section(const wr_sparse_ann *ann, const char *name, uint64_t offset, uint64_t bytes,
                                uint64_t *end, wr_err *err)
 {
-    uint64_t want = wr_sparse_round_up(*end, SPARSE_ALIGN), size = ann->map.size - WR_CHECKED_HEADER;
+    uint64_t want = wr_ann_section(*end), size = ann->map.size - WR_CHECKED_HEADER;
     if (offset != want || bytes > size || offset > size - bytes)
         return wr_fail(err, WR_EFORMAT,
                        "%s: section of %s: %llu bytes at %llu, expected at %llu and to end at %llu at most", ann->path,
@@ -77,8 +78,8 @@ wr_status wr_sparse_ann_open(wr_sparse_ann **out, const wr_sparse *sparse, const
     ann->place = (const uint32_t *)(const void *)(payload + h->places);
     ann->lists = payload + h->lists;
     ann->directory = payload + h->directory;
-    uint64_t compared = h->ndocs ? RECORD_HEAD + 2 * (h->npostings / h->ndocs) : 0, lines = compared / LINE_BYTES + 1;
-    ann->prefetch_lines = lines < 8 ? (unsigned)lines : 8;
+    uint64_t lines = (h->records_bytes / (h->ndocs ? h->ndocs : 1) + LINE_BYTES - 1) / LINE_BYTES;
+    ann->prefetch_lines = lines < MOST_PREFETCHED ? (unsigned)lines : MOST_PREFETCHED;
     *out = ann;
 done:
     if (st) wr_sparse_ann_close(ann);

@@ -21,9 +21,10 @@
 /* A wave has so many clusters for ten hits: about two documents of a cluster are worth having. */
 #define WAVE_CLUSTERS 8
 
+/* A term of the query, found by its id. */
 struct slot {
-    uint32_t part; /* 1 + its place; 0 is free */
-    uint32_t term;
+    uint32_t term, taken;
+    uint64_t units; /* struct part's */
 };
 
 struct ann_search {
@@ -80,8 +81,8 @@ static uint32_t slot_of(uint32_t term)
 
 static uint32_t units_of(const struct ann_search *s, uint32_t term, uint32_t impact)
 {
-    for (uint32_t i = slot_of(term) & (s->slots - 1); s->slot[i].part; i = (i + 1) & (s->slots - 1))
-        if (s->slot[i].term == term) return wr_sparse_units(&s->part[s->slot[i].part - 1], impact);
+    for (uint32_t i = slot_of(term) & (s->slots - 1); s->slot[i].taken; i = (i + 1) & (s->slots - 1))
+        if (s->slot[i].term == term) return wr_sparse_units(s->slot[i].units, impact);
     return 0;
 }
 
@@ -242,37 +243,57 @@ static bool score_clusters(struct ann_search *s)
 
 /* ---- estimates ---- */
 
-static uint32_t find_term(const wr_ann_list *list, uint32_t term)
+/* at[p] = where the list has part p's term, or where it would be: binary searches side by side, because each step waits
+ * for memory. */
+static void find_terms(const struct ann_search *s, const wr_ann_list *list, uint32_t *at)
 {
-    uint32_t lo = 0, n = list->m;
-    while (n > 1) {
-        uint32_t half = n / 2;
-        lo = list->term[lo + half] <= term ? lo + half : lo;
-        n -= half;
+    for (size_t p = 0; p < s->n; p++) at[p] = 0;
+    for (uint32_t n = list->m, half; n > 1; n -= half) {
+        half = n / 2;
+        for (size_t p = 0; p < s->n; p++) {
+            at[p] = list->term[at[p] + half] <= s->part[p].id ? at[p] + half : at[p];
+            __builtin_prefetch(&list->term[at[p] + (n - half) / 2]);
+        }
     }
-    return list->m > 0 && list->term[lo] == term ? lo : UINT32_MAX;
+    for (size_t p = 0; p < s->n; p++) __builtin_prefetch(&list->start[at[p]]);
+}
+
+/* Makes at[p] where the entries of part p's term begin and end[p] where they end; none when it has none. */
+static void find_entries(const struct ann_search *s, const wr_ann_list *list, uint32_t *at, uint32_t *end)
+{
+    for (size_t p = 0; p < s->n; p++) {
+        uint32_t i = at[p];
+        bool there = list->m > 0 && list->term[i] == s->part[p].id && list->start[i + 1] <= list->e;
+        end[p] = there ? list->start[i + 1] : 0;
+        at[p] = there ? list->start[i] : 0;
+        if (at[p] > end[p]) at[p] = end[p]; /* only in a damaged file */
+        for (uint32_t j = at[p]; j < end[p] && j < at[p] + 128; j += 32) __builtin_prefetch(&list->cluster[j]);
+        for (uint32_t j = at[p]; j < end[p] && j < at[p] + 128; j += 64) __builtin_prefetch(&list->value[j]);
+    }
 }
 
 /* What a damaged list says of clusters that it has not goes to other lists' or into the room behind all of them. */
-static void estimate_list(const struct ann_search *s, const wr_ann_list *list, uint32_t *estimate)
+static void estimate_list(const struct ann_search *s, const wr_ann_list *list, const uint32_t *at, const uint32_t *end,
+                          uint32_t *estimate)
 {
     for (size_t p = 0; p < s->n; p++) {
-        uint32_t at = find_term(list, s->part[p].id), step = (uint32_t)(s->part[p].units * list->step >> 24);
-        if (at == UINT32_MAX) continue;
-        uint32_t from = list->start[at], to = list->start[at + 1];
-        if (from > to || to > list->e) continue; /* only in a damaged file */
-        for (uint32_t i = from; i < to; i++) estimate[list->cluster[i]] += list->value[i] * step;
+        uint32_t step = (uint32_t)(s->part[p].units * list->step >> 24);
+        for (uint32_t i = at[p]; i < end[p]; i++) estimate[list->cluster[i]] += list->value[i] * step;
     }
 }
 
 static bool estimate_clusters(struct ann_search *s)
 {
     size_t all = s->base[s->nlists];
+    uint32_t *at = wr_arena_alloc(s->arena, s->nlists * s->n * sizeof *at);
+    uint32_t *end = wr_arena_alloc(s->arena, s->nlists * s->n * sizeof *end);
     s->estimate = wr_arena_alloc(s->arena, (all + MAX_CLUSTERS + 1) * sizeof *s->estimate);
-    if (!s->estimate) return false;
+    if (!at || !end || !s->estimate) return false;
     memset(s->estimate, 0, all * sizeof *s->estimate);
+    for (size_t l = 0; l < s->nlists; l++) find_terms(s, &s->list[l], at + l * s->n);
+    for (size_t l = 0; l < s->nlists; l++) find_entries(s, &s->list[l], at + l * s->n, end + l * s->n);
     for (size_t l = 0; l < s->nlists && !s->late; l++) {
-        estimate_list(s, &s->list[l], s->estimate + s->base[l]);
+        estimate_list(s, &s->list[l], at + l * s->n, end + l * s->n, s->estimate + s->base[l]);
         s->late = wr_budget_spent(s->budget);
     }
     return true;
@@ -285,19 +306,21 @@ static void sieve_add(wr_sparse_sieve *sieve, uint32_t term, size_t place)
     for (unsigned i = 0; i < 4; i++) sieve->table[i][term >> 4 * i & 15] |= (uint8_t)(1u << place % 8);
 }
 
-static bool set_parts(struct ann_search *s, const wr_sparse_query *query)
+static bool set_parts(struct ann_search *s, const wr_sparse_query *query, double *unit)
 {
     s->slots = 64;
     while (s->slots < 8 * query->n) s->slots *= 2;
     s->part = wr_arena_calloc(s->arena, query->n, sizeof *s->part);
     s->slot = wr_arena_calloc(s->arena, s->slots, sizeof *s->slot);
     if (!s->part || !s->slot) return false;
-    for (size_t i = 0; i < query->n; i++) {
-        if (!wr_sparse_part_get(s->ann->sparse, query->term[i], query->weight[i], &s->part[s->n])) continue;
-        uint32_t term = query->term[i], at = slot_of(term) & (s->slots - 1);
-        while (s->slot[at].part) at = (at + 1) & (s->slots - 1);
-        s->slot[at] = (struct slot){(uint32_t)++s->n, term};
-        sieve_add(&s->sieve, term, s->n);
+    for (size_t i = 0; i < query->n; i++)
+        s->n += wr_sparse_part_get(s->ann->sparse, query->term[i], query->weight[i], &s->part[s->n]);
+    *unit = wr_sparse_set_units(s->ann->sparse, s->part, s->n);
+    for (size_t i = 0; i < s->n; i++) {
+        uint32_t term = s->part[i].id, at = slot_of(term) & (s->slots - 1);
+        while (s->slot[at].taken) at = (at + 1) & (s->slots - 1);
+        s->slot[at] = (struct slot){term, 1, s->part[i].units};
+        sieve_add(&s->sieve, term, i);
     }
     return true;
 }
@@ -339,11 +362,11 @@ wr_status wr_sparse_ann_search(const wr_sparse_ann *ann, const wr_sparse_query *
                            .nexclude = nexclude,
                            .heap_factor = WR_SPARSE_ANN_HEAP_FACTOR};
     uint32_t cut = options && options->query_cut ? options->query_cut : WR_SPARSE_ANN_QUERY_CUT;
+    double unit;
     *hits = (wr_hits){0};
     if (options && options->heap_factor != 0) s.heap_factor = options->heap_factor;
     if (k > ann->header.ndocs) k = ann->header.ndocs ? (size_t)ann->header.ndocs : 1;
-    if (wr_best_init(&s.best, k, arena) || !seen_grow(&s) || !set_parts(&s, query)) return WR_ENOMEM;
-    double unit = wr_sparse_set_units(ann->sparse, s.part, s.n);
+    if (wr_best_init(&s.best, k, arena) || !seen_grow(&s) || !set_parts(&s, query, &unit)) return WR_ENOMEM;
     if (!enter_lists(&s, cut)) return WR_ENOMEM;
     drain(&s);
     wr_best_thin(&s.best);

@@ -195,7 +195,7 @@ static wr_status check_zeros(const struct verify *v, wr_err *err)
     const uint64_t from[] = {h->records + h->records_bytes, h->places + h->places_bytes, h->lists + h->lists_bytes};
     const uint64_t to[] = {h->places, h->lists, h->directory};
     uint64_t any = h->zero;
-    for (size_t i = 0; i < 6; i++) any |= h->zero2[i];
+    for (size_t i = 0; i < 10; i++) any |= h->zero2[i];
     for (size_t s = 0; s < 3; s++)
         for (uint64_t i = from[s]; i < to[s]; i++) any |= payload[i];
     return any ? wrong(v, "section", 0, "there is something where zeros should be", err) : WR_OK;

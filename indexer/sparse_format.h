@@ -144,4 +144,7 @@ bool wr_postings_get(const wr_sparse *sparse, uint64_t term, wr_postings *out);
  * none. */
 void wr_postings_slice(const wr_postings *term, uint32_t g, uint32_t *from, uint32_t *n);
 
+/* Stored impact of a term in a document below ndocs, 0 when it has none. O(log df). */
+uint32_t wr_postings_find(const wr_postings *term, uint32_t docid);
+
 #endif

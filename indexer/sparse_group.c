@@ -65,7 +65,7 @@ static void enter_list(struct part *part, uint32_t from)
         if (impact > most) most = impact;
     }
     part->posting = part->own;
-    part->bound = wr_sparse_units(part, most);
+    part->bound = wr_sparse_units(part->units, most);
 }
 
 /* False when the part has nothing in the group. */
@@ -105,7 +105,7 @@ static void add_postings(const struct part *part, uint32_t *restrict sum)
 {
     for (uint32_t i = 0; i < part->n; i++) {
         uint32_t posting = part->posting[i];
-        sum[wr_posting_low(posting)] += wr_sparse_units(part, wr_posting_impact(posting));
+        sum[wr_posting_low(posting)] += wr_sparse_units(part->units, wr_posting_impact(posting));
     }
 }
 
@@ -114,7 +114,7 @@ static inline void score_documents(struct search *s, uint32_t group, const struc
 {
     for (uint32_t i = 0; i < part->n; i++) {
         uint32_t posting = part->posting[i], low = wr_posting_low(posting), sum = s->sum[low];
-        if (!added) sum += wr_sparse_units(part, wr_posting_impact(posting));
+        if (!added) sum += wr_sparse_units(part->units, wr_posting_impact(posting));
         s->sum[low] = 0;
         s->seen += sum > 0;
         if (sum >= s->need) offer(s, group * GROUP_DOCS + low, sum);
@@ -148,7 +148,7 @@ static inline void choose(struct search *s, const struct part *part, bool first)
     size_t n = s->ncandidates;
     for (uint32_t i = 0; i < part->n; i++) {
         uint32_t posting = part->posting[i], low = wr_posting_low(posting), sum = sums[low];
-        if (first) sum += wr_sparse_units(part, wr_posting_impact(posting));
+        if (first) sum += wr_sparse_units(part->units, wr_posting_impact(posting));
         uint32_t old = first ? 0 : sum >> 31, enters = (int32_t)(sum & ~CANDIDATE) >= least[low / BLOCK_DOCS];
         candidate[n] = (uint16_t)low;
         n += enters & (old ^ 1);
@@ -211,7 +211,7 @@ static uint32_t find(const struct part *part, uint32_t low)
         n = part->n;
     }
     if (i >= n || wr_posting_low(part->posting[i]) != low) return 0;
-    return wr_sparse_units(part, wr_posting_impact(part->posting[i]));
+    return wr_sparse_units(part->units, wr_posting_impact(part->posting[i]));
 }
 
 static uint32_t most_in_block(const struct part *part, uint32_t low)
@@ -241,7 +241,7 @@ static void pass_over(struct search *s, const struct part *part, uint32_t rest)
     size_t kept = 0;
     for (uint32_t i = 0; i < part->n; i++) {
         uint32_t posting = part->posting[i], low = wr_posting_low(posting), mask = 0 - (sums[low] >> 31);
-        sums[low] += wr_sparse_units(part, wr_posting_impact(posting)) & mask;
+        sums[low] += wr_sparse_units(part->units, wr_posting_impact(posting)) & mask;
     }
     for (size_t i = 0; i < s->ncandidates; i++) {
         uint32_t low = s->candidate[i], sum = sums[low];

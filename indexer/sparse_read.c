@@ -190,19 +190,28 @@ float wr_sparse_idf(const wr_sparse *sparse, uint32_t term)
     return (float)log(1 + (n - df + 0.5) / (df + 0.5));
 }
 
+uint32_t wr_postings_find(const wr_postings *term, uint32_t docid)
+{
+    uint32_t at, n, low = docid % GROUP_DOCS;
+    if (term->docid) {
+        at = lower_bound(term->docid, term->df, docid);
+        return at < term->df && term->docid[at] == docid ? term->impact[at] : 0;
+    }
+    wr_postings_slice(term, docid / GROUP_DOCS, &at, &n);
+    if (n == 0) return 0;
+    while (n > 1) {
+        uint32_t half = n / 2;
+        at = wr_posting_low(term->posting[at + half]) <= low ? at + half : at;
+        n -= half;
+    }
+    return wr_posting_low(term->posting[at]) == low ? wr_posting_impact(term->posting[at]) : 0;
+}
+
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t id, uint32_t docid)
 {
     wr_postings term;
-    uint32_t from, n, impact = 0;
     if (docid >= sparse->header.ndocs || !wr_postings_get(sparse, id, &term)) return 0;
-    wr_postings_slice(&term, docid / GROUP_DOCS, &from, &n);
-    for (uint32_t i = from; i < from + n && !impact; i++) {
-        if (term.docid)
-            impact = term.docid[i] == docid ? term.impact[i] : 0;
-        else
-            impact = wr_posting_low(term.posting[i]) == docid % GROUP_DOCS ? wr_posting_impact(term.posting[i]) : 0;
-    }
-    return (float)impact * sparse->header.scale;
+    return (float)wr_postings_find(&term, docid) * sparse->header.scale;
 }
 
 void wr_sparse_stats_get(const wr_sparse *sparse, wr_sparse_stats *stats)

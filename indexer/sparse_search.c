@@ -10,6 +10,9 @@
 #define PREFETCH_BYTES 1024
 #define LINE_BYTES 64
 
+/* Of the second phase, between two looks at the clock: about 20 us. */
+#define DOCUMENTS_PER_CHECK 16
+
 /* The unit of scores: the power of two of which the largest possible score has 2^22 to 2^23. In double, because weights
  * may be so large or small that float would not hold it. */
 double wr_sparse_set_units(const wr_sparse *sparse, struct part *part, size_t n)
@@ -114,7 +117,7 @@ static void add_group_bounds(const struct part *part, uint32_t *bound, uint64_t 
         uint16_t most = 0;
         for (; i < term->df && term->docid[i] / GROUP_DOCS == g; i++)
             if (term->impact[i] > most) most = term->impact[i];
-        if (g < ngroups) bound[g] += wr_sparse_units(part, most);
+        if (g < ngroups) bound[g] += wr_sparse_units(part->units, most);
     }
 }
 
@@ -150,29 +153,95 @@ static void prefetch_group(const struct search *s, uint32_t group)
     }
 }
 
+static wr_status search_groups(struct search *s, wr_arena *arena, bool *partial)
+{
+    size_t n;
+    const uint64_t *group = groups_by_bound(s, arena, &n);
+    *partial = false;
+    if (!group) return WR_ENOMEM;
+    for (size_t i = 0; i < n && !*partial; i++) {
+        uint32_t g = wr_best_docid(group[i]), bound = wr_best_units(group[i]);
+        if (s->best.n > s->best.k + s->best.k / 4) wr_best_thin(&s->best);
+        if (bound < wr_best_units(s->best.worst)) break;
+        if (bound < wr_sparse_need(s, g)) continue;
+        if (i + 1 < n) prefetch_group(s, wr_best_docid(group[i + 1]));
+        /* Late before it began, it searches one group all the same: 20 us, and there are hits to show. */
+        *partial = (i > 0 && wr_budget_spent(s->budget)) || !wr_sparse_group_search(s, g);
+    }
+    return WR_OK;
+}
+
 wr_status wr_sparse_search(const wr_sparse *sparse, const wr_sparse_query *query, size_t k, const uint32_t *exclude,
                            size_t nexclude, const wr_budget *budget, wr_arena *arena, wr_hits *hits)
 {
     struct search s;
-    size_t n;
-    bool partial = false;
+    bool partial;
     *hits = (wr_hits){0};
     if (search_init(&s, sparse, query, k, arena)) return WR_ENOMEM;
     s.budget = budget;
     s.exclude = exclude;
     s.nexclude = nexclude;
     double unit = wr_sparse_set_units(sparse, s.part, s.n);
-    const uint64_t *group = groups_by_bound(&s, arena, &n);
-    if (!group) return WR_ENOMEM;
-    for (size_t i = 0; i < n && !partial; i++) {
-        uint32_t g = wr_best_docid(group[i]), bound = wr_best_units(group[i]);
-        if (s.best.n > s.best.k + s.best.k / 4) wr_best_thin(&s.best);
-        if (bound < wr_best_units(s.best.worst)) break;
-        if (bound < wr_sparse_need(&s, g)) continue;
-        if (i + 1 < n) prefetch_group(&s, wr_best_docid(group[i + 1]));
-        /* Late before it began, it searches one group all the same: 20 us, and there are hits to show. */
-        partial = (i > 0 && wr_budget_spent(budget)) || !wr_sparse_group_search(&s, g);
+    if (search_groups(&s, arena, &partial)) return WR_ENOMEM;
+    return finish(&s, unit, partial, arena, hits);
+}
+
+/* ---- two phases ---- */
+
+/* Puts the parts that are heavy enough first; returns their number. */
+static size_t heavy_first(struct search *s, float ratio)
+{
+    float most = 0;
+    size_t heavy = 0;
+    for (size_t i = 0; i < s->n; i++) most = s->part[i].weight > most ? s->part[i].weight : most;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->part[i].weight < ratio * most) continue;
+        struct part part = s->part[i];
+        s->part[i] = s->part[heavy];
+        s->part[heavy++] = part;
     }
+    return heavy;
+}
+
+/* The best of the first phase, with what parts [from, to) have for them, into the k best of s. False when the time was
+ * up: they are the best as the first phase has them then. */
+static bool second_phase(struct search *s, const wr_best *first, size_t from, size_t to)
+{
+    bool partial = false;
+    for (size_t i = 0; i < first->n; i++) {
+        uint32_t docid = wr_best_docid(first->key[i]), sum = wr_best_units(first->key[i]);
+        partial = partial || (i % DOCUMENTS_PER_CHECK == DOCUMENTS_PER_CHECK - 1 && wr_budget_spent(s->budget));
+        for (size_t p = from; p < to && !partial; p++) {
+            uint32_t impact = wr_postings_find(&s->part[p].term, docid);
+            if (impact) sum += wr_sparse_units(s->part[p].units, impact);
+        }
+        wr_best_offer(&s->best, wr_best_key(sum, docid));
+    }
+    return !partial;
+}
+
+wr_status wr_sparse_search_two_phase(const wr_sparse *sparse, const wr_sparse_query *query, size_t k,
+                                     const wr_sparse_two_phase *phases, const uint32_t *exclude, size_t nexclude,
+                                     const wr_budget *budget, wr_arena *arena, wr_hits *hits)
+{
+    struct search s;
+    bool partial;
+    float ratio = phases && phases->ratio > 0 ? phases->ratio : WR_SPARSE_TWO_PHASE_RATIO;
+    float expansion = phases && phases->expansion >= 1 ? phases->expansion : WR_SPARSE_TWO_PHASE_EXPANSION;
+    double depth = (double)expansion * (double)k;
+    *hits = (wr_hits){0};
+    if (search_init(&s, sparse, query, depth < WR_MAX_K ? (size_t)depth : WR_MAX_K, arena)) return WR_ENOMEM;
+    s.budget = budget;
+    s.exclude = exclude;
+    s.nexclude = nexclude;
+    double unit = wr_sparse_set_units(sparse, s.part, s.n);
+    size_t all = s.n;
+    s.n = heavy_first(&s, ratio);
+    if (order_parts(&s, arena) || search_groups(&s, arena, &partial)) return WR_ENOMEM;
+    wr_best first = s.best;
+    first.n = wr_best_sort(&first);
+    if (wr_best_init(&s.best, k, arena)) return WR_ENOMEM;
+    partial = !second_phase(&s, &first, s.n, all) || partial;
     return finish(&s, unit, partial, arena, hits);
 }
 

@@ -22,15 +22,15 @@ struct part {
 };
 
 /* What a stored impact adds to a sum: a unit too much rather than none, a match being a match. */
-static inline uint32_t wr_sparse_units(const struct part *part, uint32_t impact)
+static inline uint32_t wr_sparse_units(uint64_t units, uint32_t impact)
 {
-    return (uint32_t)(impact * part->units >> 24) + 1;
+    return (uint32_t)(impact * units >> 24) + 1;
 }
 
 /* The most that impacts of a bound add; 0 means that there are none. */
 static inline uint32_t wr_sparse_most(const struct part *part, uint8_t bound)
 {
-    return bound > 0 ? wr_sparse_units(part, bound * BOUND_STEP) : 0;
+    return bound > 0 ? wr_sparse_units(part->units, bound * BOUND_STEP) : 0;
 }
 
 /* A part of a query's term; false when the index does not have it, or its weight is no weight: it is left out then. */

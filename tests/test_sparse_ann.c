@@ -9,7 +9,7 @@
 #include "tests/testlib_sparse.h"
 
 static const wr_sparse_ann_params everything = {UINT32_MAX, UINT32_MAX, 10, 0.4f};
-static const wr_sparse_ann_options every_cluster = {-1, UINT32_MAX};
+static const wr_sparse_ann_options every_cluster = {-1, UINT32_MAX}, thorough = {0.8f, 20};
 
 static wr_sparse_ann *built(const wr_sparse *sparse, const char *name, const wr_sparse_ann_params *params,
                             wr_pool *pool)
@@ -146,7 +146,7 @@ Test(sparse_ann, scores_are_those_of_exact_search)
     cr_assert_eq(wr_arena_init(&arena, (size_t)1 << 28), WR_OK);
     for (int i = 0; i < 200; i++) {
         wr_test_query query = wr_test_query_random(&random, sparse, 20);
-        wr_hits all = exact(sparse, &query, WR_MAX_K, &arena), some = searched(ann, &query, 10, NULL, &arena);
+        wr_hits all = exact(sparse, &query, WR_MAX_K, &arena), some = searched(ann, &query, 10, &thorough, &arena);
         for (size_t h = 0; h < some.n; h++) {
             size_t at = 0;
             while (at < all.n && all.docid[at] != some.docid[h]) at++;

@@ -202,6 +202,51 @@ static void compare_searches(wr_test_random *random, size_t n, size_t nterms, si
     wr_test_vectors_free(&v);
 }
 
+/* The k best by all terms among the 5 k best by the heavy terms, units apart. */
+static void compare_two_phase(const wr_sparse *sparse, const wr_test_query *query, size_t k, wr_arena *arena)
+{
+    wr_test_query heavy = {.n = 0};
+    float most = 0;
+    wr_hits all, first, got;
+    size_t at = 0;
+    for (size_t i = 0; i < query->n; i++) most = fmaxf(most, query->weight[i]);
+    for (size_t i = 0; i < query->n; i++) {
+        if (query->weight[i] < 0.4f * most) continue;
+        heavy.term[heavy.n] = query->term[i];
+        heavy.weight[heavy.n++] = query->weight[i];
+    }
+    wr_sparse_query q = {query->term, query->weight, query->n}, h = {heavy.term, heavy.weight, heavy.n};
+    cr_assert_eq(wr_sparse_search_exhaustive(sparse, &q, WR_MAX_K, NULL, 0, arena, &all), WR_OK);
+    cr_assert_eq(wr_sparse_search_exhaustive(sparse, &h, 5 * k, NULL, 0, arena, &first), WR_OK);
+    cr_assert_eq(wr_sparse_search_two_phase(sparse, &q, k, NULL, NULL, 0, NULL, arena, &got), WR_OK);
+    cr_assert_eq(got.n, first.n < k ? first.n : k);
+    for (size_t i = 0; i < all.n && at < got.n; i++) {
+        size_t j = 0;
+        while (j < first.n && first.docid[j] != all.docid[i]) j++;
+        if (j == first.n && got.docid[at] != all.docid[i]) continue; /* but for equal scores at the end of the first */
+        cr_assert_eq(got.docid[at], all.docid[i]);
+        cr_assert_eq(got.score[at++], all.score[i]);
+    }
+    cr_assert_eq(at, got.n);
+}
+
+Test(sparse_weights, two_phases_score_by_all_terms_what_the_heavy_ones_find)
+{
+    wr_test_random random = {4};
+    wr_test_vectors v = wr_test_vectors_random(&random, 9500, 1000, 30, false);
+    wr_sparse *sparse = indexed(&v, "a", 0);
+    wr_arena arena;
+    cr_assert_eq(wr_arena_init(&arena, (size_t)1 << 28), WR_OK);
+    for (int i = 0; i < 200; i++) {
+        wr_test_query query = wr_test_query_random(&random, sparse, 20);
+        compare_two_phase(sparse, &query, 1 + wr_test_below(&random, 100), &arena);
+        wr_arena_reset(&arena, (size_t)1 << 24);
+    }
+    wr_arena_release(&arena);
+    wr_sparse_close(sparse);
+    wr_test_vectors_free(&v);
+}
+
 Test(sparse_weights, search_equals_exhaustive_scoring_in_10000_cases)
 {
     wr_test_random random = {3};
