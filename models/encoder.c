@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "models/eliminate.h"
 #include "models/kernels.h"
 
 /* Rows of one chunk, if its sequences are not longer: enough that weights are read from the third-level cache rarely
@@ -48,6 +49,9 @@ typedef struct chunk {
     wr_s8_rows bytes; /* of the input of a product                              */
     void *scratch;    /* of attention                                           */
     size_t head_scratch; /* bytes between the heads' parts, where a crew shares them */
+    float *received;  /* [heads, n] what attention gives to a sequence's tokens, or NULL */
+    uint64_t *rows;   /* [layers] rows that passed, or NULL                     */
+    wr_elimination drop;
 } chunk;
 
 static size_t block_rows(const wr_encoder *e, const wr_budget *budget)
@@ -92,6 +96,8 @@ static void attend_blas(const chunk *c, const float *q, size_t nq, const float *
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)n, (int)width, scale, q + at * dim + h,
                         (int)dim, kv + h, 2 * (int)dim, 0, scores, (int)n);
             c->k->softmax_f32(scores, rows, n);
+            for (size_t r = 0; r < rows && c->received; r++)
+                c->k->bias_f32(c->received + h / width * n, scores + r * n, 1, n);
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)width, (int)n, 1, scores, (int)n,
                         kv + dim + h, 2 * (int)dim, 0, ctx + at * dim + h, (int)dim);
         }
@@ -120,7 +126,8 @@ static void attend_head(void *arg, size_t h)
                       .width = width,
                       .ctx = s->ctx + at,
                       .ctx_stride = e->dim,
-                      .scratch = (char *)s->c->scratch + (s->c->crew ? h * s->c->head_scratch : 0)};
+                      .scratch = (char *)s->c->scratch + (s->c->crew ? h * s->c->head_scratch : 0),
+                      .received = s->c->received ? s->c->received + h * s->n : NULL};
     if (e->integers)
         s->c->k->attend_s16(&a);
     else
@@ -139,6 +146,12 @@ static bool attends_with_blas(const wr_encoder *e)
     return !e->integers && !strcmp(wr_kernels_get()->isa, "ref");
 }
 
+/* What the tokens of one sequence receive of all heads, which were done in any order. */
+static void add_received(const chunk *c, size_t n, float *sum)
+{
+    for (size_t h = 0; h < c->e->heads; h++) c->k->bias_f32(sum, c->received + h * n, 1, n);
+}
+
 /* Attention of every sequence: of all its tokens, or with first_only of its first, then q and ctx are [nseq, dim]. */
 static wr_status attend_all(const chunk *c, const float *q, bool first_only, float *ctx)
 {
@@ -147,8 +160,10 @@ static wr_status attend_all(const chunk *c, const float *q, bool first_only, flo
     for (size_t s = 0; s < c->nseq; s++) {
         size_t begin = c->cu[s] - c->cu[0], n = c->cu[s + 1] - c->cu[s], row = first_only ? s : begin;
         if (wr_budget_spent(c->budget)) return WR_STOPPED;
+        if (c->received) memset(c->received, 0, c->e->heads * n * sizeof *c->received);
         (blas ? attend_blas : attend)(c, q + row * dim, first_only ? 1 : n, c->kv + begin * 2 * dim, n,
                                       ctx + row * dim);
+        if (c->received) add_received(c, n, c->drop.received + begin);
     }
     return WR_OK;
 }
@@ -173,19 +188,32 @@ static wr_status finish(const chunk *c, const wr_layer *l, float *x, const float
     return WR_OK;
 }
 
-static wr_status run_layer(const chunk *c, const wr_layer *l)
+/* Layer i, which may drop tokens: then the chunk has fewer rows from its attention on. */
+static wr_status run_layer(chunk *c, size_t i)
 {
-    wr_status st;
-    if ((st = project(c, l, c->x, c->ntok, c->q)) || (st = attend_all(c, c->q, false, c->ctx))) return st;
+    const wr_layer *l = &c->e->layer[i];
+    bool due = wr_elimination_due(&c->drop, i);
+    wr_status st = project(c, l, c->x, c->ntok, c->q);
+    if (st) return st;
+    c->received = due ? c->drop.heads : NULL;
+    if ((st = attend_all(c, c->q, false, c->ctx))) return st;
+    c->received = NULL;
+    if (due) {
+        c->ntok = wr_elimination_run(&c->drop, i, c->x, c->ctx, c->e->dim);
+        c->cu = c->drop.cu;
+    }
+    if (c->rows) c->rows[i] += c->ntok;
     return finish(c, l, c->x, c->ctx, c->ntok);
 }
 
 /* The last layer where only each sequence's first token matters: keys and values of every token, all else of the first
  * ones. Leaves their states in first[0]. */
-static wr_status run_last_layer(const chunk *c, const wr_layer *l)
+static wr_status run_last_layer(const chunk *c, size_t i)
 {
+    const wr_layer *l = &c->e->layer[i];
     size_t dim = c->e->dim;
     wr_status st;
+    if (c->rows) c->rows[i] += c->nseq;
     for (size_t s = 0; s < c->nseq; s++)
         memcpy(c->first[0] + s * dim, c->x + (c->cu[s] - c->cu[0]) * dim, dim * sizeof(float));
     if ((st = project(c, l, c->first[0], c->nseq, c->first[1])) || (st = attend_all(c, c->first[1], true, c->first[2])))
@@ -270,14 +298,19 @@ static bool make_room(chunk *c, wr_arena *arena, size_t rows, size_t longest, bo
            wr_s8_rows_init(&c->bytes, arena, block, most(e->dim, e->ffn));
 }
 
-static wr_status run_chunk(chunk *c, const wr_pass *pass, const float *zeros)
+static size_t layers_of(const wr_encoder *e, const wr_pass *pass)
 {
-    const wr_encoder *e = c->e;
-    size_t layers = pass->exit && pass->exit < e->layers ? pass->exit : e->layers;
+    return pass->exit && pass->exit < e->layers ? pass->exit : e->layers;
+}
+
+static wr_status run_chunk(chunk *c, bool first_only, const float *zeros)
+{
+    size_t layers = c->drop.layers;
     wr_status st = WR_OK;
     embed(c, zeros);
-    for (size_t i = 0; i + pass->first_only < layers && !st; i++) st = run_layer(c, &e->layer[i]);
-    if (!st && pass->first_only) st = run_last_layer(c, &e->layer[layers - 1]);
+    wr_elimination_begin(&c->drop, c->cu, c->nseq, c->type);
+    for (size_t i = 0; i + first_only < layers && !st; i++) st = run_layer(c, i);
+    if (!st && first_only) st = run_last_layer(c, layers - 1);
     return st;
 }
 
@@ -289,19 +322,35 @@ static size_t chunk_end(const wr_batch *batch, size_t s)
     return end;
 }
 
+/* The lengths that a chunk's sequences, from s on, have at the end. */
+static void note_lengths(const chunk *c, size_t s, size_t row, const wr_kept *kept)
+{
+    if (!kept || !kept->cu) return;
+    for (size_t i = 0; i <= c->nseq; i++) kept->cu[s + i] = (uint32_t)row + c->cu[i] - c->cu[0];
+}
+
+static bool is_complete(const wr_encoder *e, const wr_pass *pass)
+{
+    bool drops = pass->keep > 0 && pass->keep < 1;
+    if (pass->kept && pass->kept->rows) memset(pass->kept->rows, 0, e->layers * sizeof *pass->kept->rows);
+    return !drops || pass->first_only || (pass->kept && pass->kept->cu);
+}
+
 wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const wr_pass *pass, wr_arena *arena,
                          const wr_budget *budget, const float **states)
 {
-    size_t longest, dim = encoder->dim;
+    size_t longest, dim = encoder->dim, row = 0;
     *states = NULL;
-    if (!is_valid(encoder, batch, &longest)) return WR_EARG;
+    if (!is_valid(encoder, batch, &longest) || !is_complete(encoder, pass)) return WR_EARG;
     size_t ntok = batch->cu[batch->nseq], rows = chunk_rows(ntok, longest);
     chunk c = {.e = encoder, .k = wr_kernels_get(), .budget = budget, .block = block_rows(encoder, budget)};
     c.crew = pass->crew;
     float *out = matrix(arena, pass->first_only ? batch->nseq : ntok, dim), *zeros = wr_arena_calloc(arena, dim, sizeof *zeros);
     float *x = pass->first_only ? matrix(arena, rows, dim) : out;
     if (!out || !zeros || !x || !make_room(&c, arena, rows, longest, pass->first_only)) return WR_ENOMEM;
-    wr_status st = WR_OK;
+    wr_status st = wr_elimination_init(&c.drop, arena, pass->keep, layers_of(encoder, pass), rows,
+                                       encoder->heads * longest);
+    c.rows = pass->kept ? pass->kept->rows : NULL;
     for (size_t s = 0, end; s < batch->nseq && !st; s = end) {
         end = chunk_end(batch, s);
         size_t begin = batch->cu[s];
@@ -310,12 +359,27 @@ wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const
         c.cu = batch->cu + s;
         c.nseq = end - s;
         c.ntok = batch->cu[end] - begin;
-        c.x = pass->first_only ? x : out + begin * dim;
-        st = run_chunk(&c, pass, zeros);
+        c.x = pass->first_only ? x : out + row * dim;
+        st = run_chunk(&c, pass->first_only, zeros);
         if (!st && pass->first_only) memcpy(out + s * dim, c.first[0], c.nseq * dim * sizeof *out);
+        note_lengths(&c, s, row, pass->kept);
+        row += c.ntok;
     }
     *states = out;
     return st;
+}
+
+double wr_encoder_work(const wr_encoder *e, const wr_pass *pass, size_t n)
+{
+    size_t layers = layers_of(e, pass), fixed = n < 2 ? n : 2;
+    double dim = (double)e->dim, ffn = (double)e->ffn, rows = (double)n, work = 0;
+    for (size_t i = 0; i < layers; i++) {
+        bool last = pass->first_only && i + 1 == layers;
+        double queries = last ? 1 : rows, left = last ? 1 : (double)wr_keep_count(pass->keep, i, layers, n, fixed);
+        work += rows * 2 * dim * dim + queries * dim * (dim + 2 * rows) + left * dim * (dim + 2 * ffn);
+        rows = left;
+    }
+    return work;
 }
 
 size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t longest)
@@ -324,6 +388,7 @@ size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t lon
     size_t block = rows < BLOCK_ROWS_F32 ? rows : BLOCK_ROWS_F32, dim = encoder->dim;
     size_t floats = wr_padded_rows(ntok) * dim /* out */ + rows * dim * 8 /* x, ctx, q, kv, first */ +
                     block * (dim + encoder->ffn) + WR_ROW_STEP * dim;
-    return floats * sizeof(float) + head_scratch(encoder, longest) * encoder->heads + wr_s8_rows_bytes(block, most(dim, encoder->ffn)) +
+    return floats * sizeof(float) + head_scratch(encoder, longest) * encoder->heads +
+           wr_s8_rows_bytes(block, most(dim, encoder->ffn)) + wr_elimination_bytes(rows, encoder->heads * longest) +
            16 * WR_ARENA_ALIGN;
 }

@@ -17,6 +17,9 @@
  * that row alone, and attention on the sequence alone.
  * Between blocks of rows and layers the budget is looked at.
  *
+ * With `keep` tokens that receive little attention are dropped on the way (models/eliminate.h), with `exit` the pass
+ * ends behind an earlier layer.
+ *
  * Where a layer's weights are bytes, activations are taken to bytes row by row and attention runs in 16-bit integers
  * (models/kernels.h): then the whole pass gives the same bits on every instruction set.
  */
@@ -70,17 +73,30 @@ void wr_layer_names(const wr_model_config *config, const char *prefix, size_t i,
 wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr_weights *weights, wr_err *err);
 void wr_encoder_close(wr_encoder *encoder);
 
+/* What was left of a batch; the caller's memory. */
+typedef struct wr_kept {
+    uint32_t *cu;   /* [nseq + 1] filled: cumulative lengths of the states; needed to drop tokens without first_only */
+    uint64_t *rows; /* [layers] filled: how many rows passed through all of a layer; may be NULL                      */
+} wr_kept;
+
 /* What is wanted of a pass. Zero everything for the last layer's states of all tokens. */
 typedef struct wr_pass {
     bool first_only; /* of the first token alone                                           */
     size_t exit;     /* after this many layers, 0 = all; more than there are counts as all */
     wr_crew *crew;   /* who shares the work on a short batch, or NULL                      */
+    float keep;      /* the share of tokens kept at the end; 0 or 1 = all                  */
+    wr_kept *kept;   /* what was left, or NULL                                             */
 } wr_pass;
 
-/* The states behind the last layer: [cu[nseq], dim], or with first_only [nseq, dim] of each sequence's first token;
- * rows are padded. Borrowed from arena, which is not rolled back. WR_EARG when a length, id or type is out of range. */
+/* The states behind the last layer: [cu[nseq], dim] (kept->cu's where tokens are dropped), or with first_only [nseq,
+ * dim] of each sequence's first token; rows are padded. Borrowed from arena, which is not rolled back. WR_EARG when a
+ * length, id or type is out of range, or when tokens are dropped and there is nothing to tell which. */
 wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const wr_pass *pass, wr_arena *arena,
                          const wr_budget *budget, const float **states);
+
+/* Multiply-adds of a pass over one sequence of n tokens, two of which are kept always: products with weights, and
+ * attention over the tokens of the moment. A layer's tokens are dropped behind its attention. */
+double wr_encoder_work(const wr_encoder *encoder, const wr_pass *pass, size_t n);
 
 /* Upper bound of the arena bytes that wr_encoder_run takes for ntok tokens in sequences of up to `longest`. */
 size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t longest);

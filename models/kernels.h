@@ -46,7 +46,8 @@ typedef struct wr_attention {
     size_t nq, n, width; /* 1 <= n; in integers n <= WR_ATTEND_KEYS, width <= WR_ATTEND_WIDTH */
     float *ctx;          /* [nq, width] with its stride                     */
     size_t ctx_stride;
-    void *scratch; /* of the function below, aligned to 64 */
+    void *scratch;   /* of the function below, aligned to 64 */
+    float *received; /* [n] or NULL: what every key receives of the queries' attention is added to it */
 } wr_attention;
 
 struct wr_s8_sparse;
@@ -118,7 +119,8 @@ typedef struct wr_kernels {
      *     every query is taken to +-WR_ATTEND_QK by its own absmax, all keys by theirs, all values to +-WR_ATTEND_V;
      *     s_ij = sum_c q k exactly; p_ij = round(peak * 2^((s_ij - max_j s_ij) * c_i)),
      *     c_i = (q scale * k scale) * (log2 e / sqrt(width)), peak = wr_attend_peak(n);
-     *     ctx = (float)(sum_j p_ij v_jc) * (v scale / (float)sum_j p_ij).
+     *     ctx = (float)(sum_j p_ij v_jc) * (v scale / (float)sum_j p_ij);
+     *     received_j = fmaf((float)p_ij, 1 / (float)sum_j p_ij, received_j), query after query.
      * 2^x = 2^round(x) * (1 + r (E0 + r (E1 + r E2))), 1e-4 relative, below a rounding of p. Within 2e-3 * max |v|. */
     void (*attend_s16)(const wr_attention *a);
 } wr_kernels;
@@ -140,8 +142,8 @@ static inline int wr_attend_peak(size_t n)
 
 /* ctx[i] = sum_j P_ij v_j, P = softmax(q k' / sqrt(width)) in floats, of the table's own products: keys and values are
  * packed as their weights. The bits depend on this sequence alone, and on no instruction set.
- * |got - want| <= 2e-6 * (1 + max_ij sum_c |q_ic k_jc| / sqrt(width)) * max |v|. Scratch: wr_attend_f32_scratch(n,
- * width) bytes. No limit to n and width. */
+ * received_j += P_ij, query after query. |got - want| <= 2e-6 * (1 + max_ij sum_c |q_ic k_jc| / sqrt(width)) * max |v|.
+ * Scratch: wr_attend_f32_scratch(n, width) bytes. No limit to n and width. */
 void wr_attend_f32(const wr_kernels *table, const wr_attention *a);
 size_t wr_attend_f32_scratch(const wr_kernels *table, size_t n, size_t width);
 

@@ -42,7 +42,10 @@ void wr_attend_f32(const wr_kernels *table, const wr_attention *a)
     for (size_t at = 0; at < a->nq; at += ATTEND_ROWS) {
         size_t rows = a->nq - at < ATTEND_ROWS ? a->nq - at : ATTEND_ROWS;
         table->gemm_f32(a->q + at * a->q_stride, a->q_stride, rows, a->width, k, keys, s, keys);
-        for (size_t r = 0; r < rows; r++) table->softmax_f32(s + r * keys, 1, a->n);
+        for (size_t r = 0; r < rows; r++) {
+            table->softmax_f32(s + r * keys, 1, a->n);
+            if (a->received) table->bias_f32(a->received, s + r * keys, 1, a->n);
+        }
         table->gemm_f32(s, keys, rows, a->n, v, a->width, a->ctx + at * a->ctx_stride, a->ctx_stride);
     }
 }

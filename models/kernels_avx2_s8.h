@@ -504,6 +504,16 @@ static void gather_row(const wr_attention *a, const head *h, const int32_t *sum,
         store(ctx + c, a->width - c, _mm256_mul_ps(_mm256_cvtepi32_ps(load_words(sum + c)), unit));
 }
 
+/* received [n] += p / total, of 16-bit probabilities. */
+INLINE void add_received(const int16_t *p, size_t n, int32_t total, float *received)
+{
+    __m256 share = _mm256_set1_ps(1 / (float)total);
+    for (size_t j = 0; j < n; j += LANES) {
+        __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(p + j))));
+        store(received + j, n - j, _mm256_fmadd_ps(v, share, load(received + j, n - j)));
+    }
+}
+
 static void attend_s16(const wr_attention *a)
 {
     assert(a->n >= 1 && a->n <= WR_ATTEND_KEYS && a->width <= WR_ATTEND_WIDTH);
@@ -519,6 +529,7 @@ static void attend_s16(const wr_attention *a)
         tiles16[rows](h.q + at * 2 * h.pairs, 2 * h.pairs, h.k, keys, h.pairs, h.sum, keys, h.key_vecs);
         for (size_t r = 0; r < rows; r++)
             total[r] = softmax_row(h.sum + r * keys, a->n, h.unit[at + r], peak, h.p + r * keys);
+        for (size_t r = 0; r < rows && a->received; r++) add_received(h.p + r * keys, a->n, total[r], a->received);
         tiles16[rows](h.p, keys, h.v, cols, (a->n + 1) / 2, h.sum, cols, h.col_vecs);
         for (size_t r = 0; r < rows; r++)
             gather_row(a, &h, h.sum + r * cols, total[r], a->ctx + (at + r) * a->ctx_stride);

@@ -493,6 +493,18 @@ static void gather_row(const wr_attention *a, const head *h, const int32_t *sum,
                               _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sum + c)), unit));
 }
 
+/* received [n] += p / total, of 16-bit probabilities. */
+INLINE void add_received(const int16_t *p, size_t n, int32_t total, float *received)
+{
+    __m512 share = _mm512_set1_ps(1 / (float)total);
+    for (size_t j = 0; j < n; j += LANES) {
+        __mmask16 mask = first(n - j);
+        __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(p + j))));
+        __m512 sum = _mm512_fmadd_ps(v, share, _mm512_maskz_loadu_ps(mask, received + j));
+        _mm512_mask_storeu_ps(received + j, mask, sum);
+    }
+}
+
 static void attend_s16(const wr_attention *a)
 {
     assert(a->n >= 1 && a->n <= WR_ATTEND_KEYS && a->width <= WR_ATTEND_WIDTH);
@@ -508,6 +520,7 @@ static void attend_s16(const wr_attention *a)
         tiles16[rows](h.q + at * 2 * h.pairs, 2 * h.pairs, h.k, keys, h.pairs, h.sum, keys, h.key_vecs);
         for (size_t r = 0; r < rows; r++)
             total[r] = softmax_row(h.sum + r * keys, a->n, h.unit[at + r], peak, h.p + r * keys);
+        for (size_t r = 0; r < rows && a->received; r++) add_received(h.p + r * keys, a->n, total[r], a->received);
         tiles16[rows](h.p, keys, h.v, cols, (a->n + 1) / 2, h.sum, cols, h.col_vecs);
         for (size_t r = 0; r < rows; r++)
             gather_row(a, &h, h.sum + r * cols, total[r], a->ctx + (at + r) * a->ctx_stride);

@@ -135,6 +135,8 @@ static void attend_row(const head *h, size_t i)
         h->p[j] = probability((float)(h->p[j] - max) * c, peak);
         total += h->p[j];
     }
+    for (size_t j = 0; j < a->n && a->received; j++)
+        a->received[j] = fmaf((float)h->p[j], 1 / (float)total, a->received[j]);
     for (size_t col = 0; col < a->width; col++) {
         int32_t sum = 0;
         for (size_t j = 0; j < a->n; j++)

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "models/eliminate.h"
 #include "models/encoder.h"
 #include "models/kernels.h"
 #include "tests/testlib.h"
@@ -105,9 +106,11 @@ static void slow_norm(const wr_norm *norm, double *x, size_t rows, size_t dim)
     }
 }
 
-static void slow_attention(const wr_encoder *e, const double *q, const double *kv, size_t n, double *ctx)
+static void slow_attention(const wr_encoder *e, const double *q, const double *kv, size_t n, double *ctx,
+                           double *received)
 {
     size_t dim = e->dim, width = dim / e->heads;
+    for (size_t j = 0; j < n; j++) received[j] = 0;
     for (size_t h = 0; h < dim; h += width)
         for (size_t i = 0; i < n; i++) {
             double weight[512], sum = 0;
@@ -116,6 +119,7 @@ static void slow_attention(const wr_encoder *e, const double *q, const double *k
                 for (size_t d = h; d < h + width; d++) score += q[i * dim + d] * kv[j * 2 * dim + d];
                 sum += weight[j] = exp(score / sqrt((double)width));
             }
+            for (size_t j = 0; j < n; j++) received[j] += weight[j] / sum;
             for (size_t d = h; d < h + width; d++) {
                 double value = 0;
                 for (size_t j = 0; j < n; j++) value += weight[j] / sum * kv[j * 2 * dim + dim + d];
@@ -124,9 +128,35 @@ static void slow_attention(const wr_encoder *e, const double *q, const double *k
         }
 }
 
-static double *slow_run(const network *net, const uint32_t *id, const uint8_t *type, size_t n)
+/* Which tokens go on; fixed ones always, of the others those that fewer than `count` surpass. Returns how many. */
+static size_t slow_drop(double *x, double *ctx, bool *fixed, const double *received, size_t n, size_t count, size_t dim)
+{
+    bool stays[512];
+    size_t left = 0;
+    for (size_t t = 0; t < n; t++) {
+        size_t better = 0;
+        for (size_t j = 0; j < n; j++) better += !fixed[j] && (received[j] > received[t]);
+        stays[t] = fixed[t] || better < count;
+    }
+    for (size_t t = 0; t < n; t++) {
+        if (!stays[t]) continue;
+        memmove(x + left * dim, x + t * dim, dim * sizeof *x);
+        memmove(ctx + left * dim, ctx + t * dim, dim * sizeof *ctx);
+        fixed[left++] = fixed[t];
+    }
+    return left;
+}
+
+/* The states behind the last layer; with keep < 1 those of *left tokens. */
+static double *slow_run_kept(const network *net, const uint32_t *id, const uint8_t *type, size_t n, float keep,
+                             size_t *left)
 {
     const wr_encoder *e = &net->e;
+    double received[512];
+    bool fixed[512], pair = false;
+    size_t whole = n, always = 0;
+    for (size_t t = 0; t < n; t++) pair |= type && type[t] == 1;
+    for (size_t t = 0; t < n; t++) always += fixed[t] = t == n - 1 || (pair ? type[t] == 0 : t == 0);
     size_t dim = e->dim;
     double *x = calloc(n * dim, sizeof *x), *q = calloc(n * dim, sizeof *q), *kv = calloc(n * 2 * dim, sizeof *kv);
     double *ctx = calloc(n * dim, sizeof *ctx), *mid = calloc(n * e->ffn, sizeof *mid), *y = calloc(n * dim, sizeof *y);
@@ -139,7 +169,8 @@ static double *slow_run(const network *net, const uint32_t *id, const uint8_t *t
         const wr_linear *plain = net->plain + 5 * l;
         slow_linear(&plain[0], x, n, q);
         slow_linear(&plain[1], x, n, kv);
-        slow_attention(e, q, kv, n, ctx);
+        slow_attention(e, q, kv, n, ctx, received);
+        n = slow_drop(x, ctx, fixed, received, n, wr_keep_count(keep, l, e->layers, whole, always) - always, dim);
         slow_linear(&plain[2], ctx, n, y);
         for (size_t i = 0; i < n * dim; i++) x[i] += y[i];
         slow_norm(&e->layer[l].attended_norm, x, n, dim);
@@ -155,7 +186,13 @@ static double *slow_run(const network *net, const uint32_t *id, const uint8_t *t
     free(ctx);
     free(mid);
     free(y);
+    *left = n;
     return x;
+}
+
+static double *slow_run(const network *net, const uint32_t *id, const uint8_t *type, size_t n)
+{
+    return slow_run_kept(net, id, type, n, 1, &n);
 }
 
 /* ---- batches ---- */
@@ -398,17 +435,22 @@ Test(encoder, floats_give_the_same_bits_with_avx2_and_avx512)
     munmap(got, n * sizeof *got);
 }
 
-Test(encoder, bytes_give_the_same_bits_on_every_instruction_set)
+static void same_on_every_isa(void (*states)(float *out))
 {
     static const char *const isas[] = {"avx2", "avx512", "avx512_vnni"};
     size_t n = (size_t)BYTES_ROWS * BYTES_DIM;
-    float *want = states_on("ref", n, compute_bytes);
+    float *want = states_on("ref", n, states);
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        float *got = states_on(isas[i], n, compute_bytes);
+        float *got = states_on(isas[i], n, states);
         cr_assert_eq(memcmp(got, want, n * sizeof *got), 0, "%s", isas[i]);
         munmap(got, n * sizeof *got);
     }
     munmap(want, n * sizeof *want);
+}
+
+Test(encoder, bytes_give_the_same_bits_on_every_instruction_set)
+{
+    same_on_every_isa(compute_bytes);
 }
 
 Test(encoder, an_exit_is_the_state_of_an_encoder_with_fewer_layers)
@@ -425,6 +467,153 @@ Test(encoder, an_exit_is_the_state_of_an_encoder_with_fewer_layers)
     cr_assert_eq(memcmp(early, want, s->cu[5] * 48 * sizeof *want), 0);
     wr_arena_release(&a);
     wr_arena_release(&b);
+}
+
+/* ---- tokens that are dropped on the way ---- */
+
+typedef struct kept {
+    uint32_t cu[MAX_SEQUENCES + 1];
+    uint64_t rows[8];
+    wr_kept kept;
+} kept;
+
+static const float *run_kept(const network *net, const wr_batch *batch, wr_pass pass, wr_arena *arena, kept *k)
+{
+    const float *states;
+    k->kept = (wr_kept){k->cu, k->rows};
+    pass.kept = &k->kept;
+    if (!arena->base) cr_assert_eq(wr_arena_init(arena, 1u << 30), WR_OK);
+    cr_assert_eq(wr_encoder_run(&net->e, batch, &pass, arena, NULL, &states), WR_OK);
+    return states;
+}
+
+/* States, lengths and the count of rows against the formulas. */
+static void check_kept(const network *net, float keep, bool first_only, double tolerance)
+{
+    wr_arena arena = {0};
+    kept k;
+    sequences *s = random_sequences(24, 70, 3);
+    uint64_t rows[8] = {0};
+    size_t dim = net->e.dim, layers = net->e.layers;
+    for (size_t i = 0; i < s->batch.nseq; i += 2) memset(s->type + s->cu[i], 0, s->cu[i + 1] - s->cu[i]);
+    const float *got = run_kept(net, &s->batch, (wr_pass){.keep = keep, .first_only = first_only}, &arena, &k);
+    for (size_t i = 0; i < s->batch.nseq; i++) {
+        size_t begin = s->cu[i], n = s->cu[i + 1] - begin, left, always = 0;
+        const uint8_t *type = s->type + begin;
+        double *want = slow_run_kept(net, s->id + begin, type, n, keep, &left);
+        for (size_t t = 0; t < n; t++)
+            always += t == n - 1 || (memchr(type, 1, n) ? type[t] == 0 : t == 0);
+        for (size_t l = 0; l < layers; l++)
+            rows[l] += first_only && l == layers - 1 ? 1 : wr_keep_count(keep, l, layers, n, always);
+        cr_assert_eq(k.cu[i + 1] - k.cu[i], left);
+        const float *states = got + (first_only ? i : k.cu[i]) * dim;
+        for (size_t j = 0; j < (first_only ? 1 : left) * dim; j++)
+            cr_assert_float_eq(states[j], want[j], tolerance, "sequence %zu, row %zu: %g, %g", i, j / dim,
+                               (double)states[j], want[j]);
+        free(want);
+    }
+    for (size_t l = 0; l < layers; l++) cr_assert_eq(k.rows[l], rows[l]);
+    wr_arena_release(&arena);
+}
+
+Test(encoder, what_receives_least_is_dropped)
+{
+    check_kept(random_network(4, 24, 3, 40, true), 0.5f, false, 1e-4);
+    check_kept(random_network(4, 24, 3, 40, true), 0.2f, true, 1e-4);
+    check_kept(random_network(2, 30, 5, 50, false), 0.6f, false, 1e-4);
+}
+
+Test(encoder, so_it_is_dropped_with_blas)
+{
+    setenv("WEIR_ISA", "ref", 1);
+    check_kept(random_network(4, 24, 3, 40, true), 0.5f, false, 1e-4);
+}
+
+Test(encoder, keeping_everything_changes_nothing)
+{
+    for (int bytes = 0; bytes < 2; bytes++)
+        for (int first_only = 0; first_only < 2; first_only++) {
+            wr_arena a = {0}, b = {0};
+            kept k;
+            network *net = make_network(3, 48, 4, 100, true, bytes ? WR_PRECISION_INT8 : WR_PRECISION_FP32);
+            sequences *s = random_sequences(30, 60, 9);
+            const float *plain = run(net, &s->batch, first_only, &a);
+            const float *all = run_kept(net, &s->batch, (wr_pass){.keep = 1, .first_only = first_only}, &b, &k);
+            cr_assert_eq(memcmp(plain, all, (first_only ? 30 : s->cu[30]) * 48 * sizeof *all), 0);
+            cr_assert_eq(memcmp(k.cu, s->cu, 31 * sizeof *k.cu), 0);
+            wr_arena_release(&a);
+            wr_arena_release(&b);
+        }
+}
+
+static void check_kept_singles(const network *net, sequences *s, bool first_only)
+{
+    wr_arena all = {0}, one = {0};
+    kept k, lone;
+    wr_pass pass = {.keep = 0.3f, .first_only = first_only};
+    const float *states = run_kept(net, &s->batch, pass, &all, &k);
+    size_t dim = net->e.dim;
+    for (size_t i = 0; i < s->batch.nseq; i++) {
+        uint32_t begin = s->cu[i], alone[2] = {0, s->cu[i + 1] - begin};
+        wr_batch single = {.id = s->id + begin, .type = s->type + begin, .cu = alone, .nseq = 1};
+        const float *got = run_kept(net, &single, pass, &one, &lone);
+        size_t row = first_only ? i : k.cu[i], rows = first_only ? 1 : lone.cu[1];
+        cr_assert_eq(lone.cu[1], k.cu[i + 1] - k.cu[i]);
+        cr_assert_eq(memcmp(got, states + row * dim, rows * dim * sizeof *got), 0, "sequence %zu", i);
+        wr_arena_reset(&one, 0);
+    }
+    wr_arena_release(&all);
+    wr_arena_release(&one);
+}
+
+Test(encoder, dropping_gives_a_batch_the_bits_of_singles)
+{
+    if (!strcmp(wr_kernels_get()->isa, "ref")) cr_skip_test("BLAS multiplies here");
+    check_kept_singles(make_network(4, 96, 3, 200, true, WR_PRECISION_FP32), random_sequences(40, 60, 5), false);
+    check_kept_singles(make_network(4, 96, 3, 200, true, WR_PRECISION_INT8), random_sequences(40, 60, 5), false);
+    check_kept_singles(make_network(4, 96, 3, 200, true, WR_PRECISION_INT8), random_sequences(40, 60, 6), true);
+}
+
+static void compute_dropped_bytes(float *out)
+{
+    wr_arena arena = {0};
+    kept k;
+    network *net = make_network(4, BYTES_DIM, 3, 200, true, WR_PRECISION_INT8);
+    sequences *s = random_sequences(12, 90, 11);
+    const float *states = run_kept(net, &s->batch, (wr_pass){.keep = 0.4f}, &arena, &k);
+    memcpy(out, states, k.cu[12] * BYTES_DIM * sizeof *out);
+    wr_arena_release(&arena);
+}
+
+Test(encoder, bytes_drop_the_same_tokens_on_every_instruction_set)
+{
+    same_on_every_isa(compute_dropped_bytes);
+}
+
+Test(encoder, without_room_for_lengths_nothing_is_dropped)
+{
+    wr_arena arena = {0};
+    const network *net = random_network(2, 24, 3, 40, true);
+    const float *states;
+    cr_assert_eq(wr_arena_init(&arena, 1u << 30), WR_OK);
+    cr_assert_eq(wr_encoder_run(&net->e, &random_sequences(2, 9, 1)->batch, &(wr_pass){.keep = 0.5f}, &arena, NULL,
+                                &states),
+                 WR_EARG);
+    wr_arena_release(&arena);
+}
+
+Test(encoder, work_is_what_the_layers_multiply)
+{
+    const network *net = random_network(3, 24, 3, 40, true);
+    double layer = 50 * (4 * 24 * 24 + 2 * 24 * 40) + 2 * 50 * 50 * 24;
+    double first = 50 * 2 * 24 * 24 + 2 * 24 * 24 + 2 * 24 * 40 + 2 * 50 * 24;
+    cr_assert_float_eq(wr_encoder_work(&net->e, &(wr_pass){0}, 50), 3 * layer, 1e-6);
+    cr_assert_float_eq(wr_encoder_work(&net->e, &(wr_pass){.exit = 2}, 50), 2 * layer, 1e-6);
+    cr_assert_float_eq(wr_encoder_work(&net->e, &(wr_pass){.exit = 2, .first_only = true}, 50), layer + first, 1e-6);
+    /* 50, then half of 48 and the two ends, from the second layer's attention on */
+    double second = layer - 24 * (24 * 24 + 2 * 24 * 40);
+    double third = 26 * (4 * 24 * 24 + 2 * 24 * 40) + 2 * 26 * 26 * 24;
+    cr_assert_float_eq(wr_encoder_work(&net->e, &(wr_pass){.keep = 0.5f}, 50), layer + second + third, 1e-6);
 }
 
 Test(encoder, first_only_gives_the_first_tokens_states)
@@ -467,4 +656,10 @@ Test(encoder, arena_bytes_are_an_upper_bound)
             cr_assert_leq(arena.high, wr_encoder_arena_bytes(&net->e, s->cu[nseq], 60));
             wr_arena_release(&arena);
         }
+    wr_arena arena = {0};
+    kept k;
+    sequences *s = random_sequences(20, 60, 3);
+    run_kept(net, &s->batch, (wr_pass){.keep = 0.5f, .first_only = true}, &arena, &k);
+    cr_assert_leq(arena.high, wr_encoder_arena_bytes(&net->e, s->cu[20], 60));
+    wr_arena_release(&arena);
 }

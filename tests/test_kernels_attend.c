@@ -90,7 +90,7 @@ static void check_attention(const wr_kernels *k, size_t nq, size_t n, size_t wid
     size_t rows = n > nq ? n : nq, stride = 3 * width + 1, count = nq * (width + 2);
     float *x = numbers(&random, rows * stride, 1.5f), *got = calloc(count, sizeof *got);
     float *want = calloc(count, sizeof *want);
-    wr_attention a = {x, x + width, x + 2 * width, stride, stride, nq, n, width, got, width + 2, NULL};
+    wr_attention a = {x, x + width, x + 2 * width, stride, stride, nq, n, width, got, width + 2, NULL, NULL};
     a.scratch = aligned_alloc(64, (wr_attend_f32_scratch(k, n, width) + 63) / 64 * 64);
     wr_attend_f32(k, &a);
     check_formula(&a);

@@ -173,10 +173,10 @@ static void check_attention(const wr_kernels *k, size_t nq, size_t n, size_t wid
     wr_kernels plain = ref();
     size_t stride = 3 * width + 1;
     float *x = numbers(&random, n * stride, 1.5f), *got = calloc(nq * (width + 2), sizeof *got);
-    float *want = calloc(nq * (width + 2), sizeof *want);
+    float *want = calloc(nq * (width + 2), sizeof *want), received[2][1024] = {{0}};
     size_t bytes = (wr_attend_scratch(nq, n, width) + 63) / 64 * 64;
     wr_attention a = {x,   x + width, x + 2 * width,           stride, stride, nq, n, width,
-                      got, width + 2, aligned_alloc(64, bytes)};
+                      got, width + 2, aligned_alloc(64, bytes), NULL};
     k->attend_s16(&a);
     a.ctx = want;
     plain.attend_s16(&a);
@@ -184,6 +184,12 @@ static void check_attention(const wr_kernels *k, size_t nq, size_t n, size_t wid
         cr_assert(memcmp(&got[i], &want[i], sizeof *got) == 0,
                   "%s: %zu queries, %zu keys, width %zu: at %zu %g, expected %g", k->isa, nq, n, width, i, got[i],
                   want[i]);
+    a.received = received[0];
+    k->attend_s16(&a);
+    a.received = received[1];
+    plain.attend_s16(&a);
+    cr_assert_eq(memcmp(received[0], received[1], sizeof *received), 0, "%s: %zu queries, %zu keys, width %zu", k->isa,
+                 nq, n, width);
     free(a.scratch), free(x), free(got), free(want);
 }
 
@@ -208,23 +214,27 @@ Test(kernels_s8, attention_is_within_its_tolerance)
     wr_test_random random = {5};
     float *q = numbers(&random, N * WIDTH, 2), *k = numbers(&random, N * WIDTH, 1), *v = numbers(&random, N * WIDTH, 1);
     float ctx[WIDTH], most = 0;
-    wr_attention a = {q, k, v, WIDTH, WIDTH, 1, N, WIDTH, ctx, WIDTH, aligned_alloc(64, 1 << 20)};
+    float received[N];
+    wr_attention a = {q, k, v, WIDTH, WIDTH, 1, N, WIDTH, ctx, WIDTH, aligned_alloc(64, 1 << 20), received};
     cr_assert_leq(wr_attend_scratch(1, N, WIDTH), (size_t)1 << 20);
     for (size_t i = 0; i < N * WIDTH; i++) most = fabsf(v[i]) > most ? fabsf(v[i]) : most;
     for (size_t i = 0; i < N; i++) {
         double sum = 0, want[WIDTH] = {0};
         a.q = q + i * WIDTH;
+        memset(received, 0, sizeof received);
         wr_kernels_get()->attend_s16(&a);
+        double share[N];
         for (size_t j = 0; j < N; j++) {
             double s = 0;
             for (size_t c = 0; c < WIDTH; c++) s += (double)a.q[c] * k[j * WIDTH + c];
-            s = exp(s / sqrt(WIDTH));
+            s = share[j] = exp(s / sqrt(WIDTH));
             sum += s;
             for (size_t c = 0; c < WIDTH; c++) want[c] += s * v[j * WIDTH + c];
         }
         for (size_t c = 0; c < WIDTH; c++)
             cr_assert_lt(fabs(ctx[c] - want[c] / sum), 2e-3 * most, "query %zu: %g, expected %g", i, ctx[c],
                          want[c] / sum);
+        for (size_t j = 0; j < N; j++) cr_assert_float_eq(received[j], share[j] / sum, 2e-3);
     }
     free(a.scratch), free(q), free(k), free(v);
 }
