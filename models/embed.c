@@ -279,6 +279,7 @@ wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *t
 
 typedef struct score_job {
     const wr_model *model;
+    const wr_effort *effort;
     const wr_budget *budget;
     const wr_text *text;
     size_t n, step;
@@ -307,9 +308,9 @@ static wr_status score_range(score_job *job, size_t from, size_t to, wr_arena *a
         cu[i + 1] = (uint32_t)ntok;
         if (job->cut) job->cut[from + i] = cut || toks.cut;
     }
-    if (wr_budget_left_ns(job->budget) < wr_model_predict_ns(job->model, ntok)) return WR_STOPPED;
+    if (wr_budget_left_ns(job->budget) < wr_model_predict_ns_with(job->model, job->effort, ntok)) return WR_STOPPED;
     wr_batch batch = {.id = id, .type = type, .cu = cu, .nseq = n};
-    wr_status st = wr_model_score(job->model, &batch, arena, job->budget, logits);
+    wr_status st = wr_model_score_with(job->model, &batch, job->effort, arena, job->budget, logits);
     for (size_t i = 0; i < n && !st; i++) {
         job->score[from + i] = wr_model_relevance(job->model, logits + i * info->nlabels);
         job->done[from + i] = true;
@@ -332,11 +333,19 @@ static void score_batch(void *arg, size_t b)
 wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
                          const wr_budget *budget, float *score, bool *done, bool *cut)
 {
+    return wr_score_texts_with(model, NULL, pool, query, text, n, budget, score, done, cut);
+}
+
+wr_status wr_score_texts_with(const wr_model *model, const wr_effort *effort, wr_pool *pool, wr_text query,
+                              const wr_text *text, size_t n, const wr_budget *budget, float *score, bool *done,
+                              bool *cut)
+{
     const wr_model_info *info = wr_model_info_get(model);
     wr_arena *arena = wr_arena_of_thread();
     if (info->kind != WR_MODEL_CROSS) return WR_EARG;
     if (!arena) return WR_ENOMEM;
     score_job job = {.model = model, .budget = budget, .text = text, .n = n, .score = score, .done = done, .cut = cut};
+    job.effort = effort;
     size_t mark = wr_arena_mark(arena);
     memset(done, 0, n * sizeof *done);
     wr_status st =

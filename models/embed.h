@@ -41,4 +41,9 @@ void wr_token_weights_release(wr_token_weights *weights, size_t n); /* zeroed on
 wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
                          const wr_budget *budget, float *score, bool *done, bool *cut);
 
+/* The same with as much of the model as effort says, NULL = all of it. */
+wr_status wr_score_texts_with(const wr_model *model, const wr_effort *effort, wr_pool *pool, wr_text query,
+                              const wr_text *text, size_t n, const wr_budget *budget, float *score, bool *done,
+                              bool *cut);
+
 #endif

@@ -1,6 +1,7 @@
 #include "models/heads.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "models/kernels.h"
@@ -78,6 +79,28 @@ wr_status wr_classifier_read(wr_classifier *classifier, const wr_model_config *c
     if (st) return st;
     return wr_linear_read(&classifier->out, weights, "", matchmaker ? margin_mse : "classifier", nlabels, config->dim,
                           err);
+}
+
+wr_status wr_classifier_read_exit(wr_classifier *classifier, const wr_classifier *own, size_t layer,
+                                  const wr_model_config *config, wr_weights *weights, bool *found, wr_err *err)
+{
+    const char *dense = config->distil ? "pre_classifier" : "pooler.dense";
+    char prefix[32], name[64];
+    size_t dim = config->dim;
+    wr_status st = WR_OK;
+    *classifier = *own;
+    snprintf(prefix, sizeof prefix, "exits.%zu.", layer);
+    snprintf(name, sizeof name, "%s.weight", dense);
+    bool has_dense = own->act != WR_DENSE_NONE && wr_weights_has(weights, prefix, name);
+    bool plain = wr_weights_has(weights, prefix, "classifier.weight");
+    *found = has_dense || plain || wr_weights_has(weights, prefix, "_classification_layer.weight");
+    if (has_dense)
+        st = wr_linear_read_ready(&classifier->dense, weights, prefix, &dense, 1, dim, dim, WR_PRECISION_STORED, err);
+    if (!st && plain)
+        st = wr_linear_read(&classifier->out, weights, prefix, "classifier", own->out.out, dim, err);
+    else if (!st && wr_weights_has(weights, prefix, "_classification_layer.weight"))
+        st = wr_linear_read(&classifier->out, weights, prefix, margin_mse, own->out.out, dim, err);
+    return st;
 }
 
 static void activate(const wr_classifier *c, float *y, size_t nseq)

@@ -35,6 +35,12 @@ bool wr_classifier_is_in(const wr_weights *weights);
 wr_status wr_classifier_read(wr_classifier *classifier, const wr_model_config *config, wr_weights *weights,
                              wr_err *err);
 
+/* The head of an exit: its dense layer and its classifier are each read from under "exits.LAYER." where the file has them
+ * ("exits.2.pooler.dense.weight", "exits.2.classifier.weight", "exits.2.pre_classifier.weight" ...), else the model's own
+ * are used. It has as many labels as the model's own. *found says whether the file had any of it. */
+wr_status wr_classifier_read_exit(wr_classifier *classifier, const wr_classifier *own, size_t layer,
+                                  const wr_model_config *config, wr_weights *weights, bool *found, wr_err *err);
+
 /* Raw logits out[nseq, nlabels] of first-token states [nseq, dim] (rows padded). */
 wr_status wr_classifier_run(const wr_classifier *classifier, const float *states, size_t nseq, wr_arena *arena,
                             float *out);

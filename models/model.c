@@ -37,6 +37,8 @@ struct wr_model {
     wr_idf idf;
     uint32_t *mute; /* [nmute] sparse: special tokens and ids without one, ascending */
     size_t nmute;
+    wr_classifier *exit; /* [layers] a cross-encoder's heads by layer, its own where the file has none */
+    size_t exit_layers[WR_MAX_LAYERS];
     wr_tokenizer *tokenizer;
     char *path;
     char model_type[32], architecture[128];
@@ -199,6 +201,22 @@ static wr_status read_head(wr_model *model, const wr_model_config *config, const
     return WR_OK;
 }
 
+/* A cross-encoder's head for each layer that it may end behind. */
+static wr_status read_exits(wr_model *model, const wr_model_config *config, wr_err *err)
+{
+    wr_status st = WR_OK;
+    bool found;
+    model->exit = calloc(config->layers, sizeof *model->exit);
+    if (!model->exit) return wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->layers; i++) model->exit[i] = model->classifier;
+    for (size_t i = 0; i < config->nexits && !st; i++) {
+        size_t layer = config->exit_layers[i];
+        st = wr_classifier_read_exit(&model->exit[layer - 1], &model->classifier, layer, config, &model->weights, &found,
+                                     err);
+    }
+    return st;
+}
+
 static wr_status read_weights(wr_model *model, const wr_model_config *config, const wr_model_options *options,
                               wr_err *err)
 {
@@ -210,6 +228,7 @@ static wr_status read_weights(wr_model *model, const wr_model_config *config, co
     w->nplan = options->nplan;
     st = wr_encoder_open(&model->encoder, config, w, err);
     if (!st) st = read_head(model, config, options, err);
+    if (!st && model->info.kind == WR_MODEL_CROSS) st = read_exits(model, config, err);
     w->plan = NULL;
     w->nplan = 0;
     if (st) wr_fail_prefix(err, "%s", config->base);
@@ -260,6 +279,9 @@ static void describe(wr_model *model, const wr_model_config *config)
     info->ffn = config->ffn;
     info->vocab = config->vocab;
     info->positions = config->positions;
+    memcpy(model->exit_layers, config->exit_layers, config->nexits * sizeof *model->exit_layers);
+    info->exit_layers = model->exit_layers;
+    info->nexits = config->nexits;
 }
 
 static void describe_weights(wr_model *model)
@@ -340,6 +362,7 @@ void wr_model_close(wr_model *model)
     wr_mlm_close(&model->mlm);
     wr_idf_release(&model->idf);
     free(model->mute);
+    free(model->exit);
     wr_weights_release(&model->weights);
     wr_tensors_close(model->tensors);
     free(model->path);
@@ -366,10 +389,11 @@ static size_t speed_class(size_t ntok)
 }
 
 /* The model is constant to its users; what it learns about speed is its own. */
-static void learn(const wr_model *model, size_t ntok, uint64_t ns)
+static void learn(const wr_model *model, size_t ntok, double share, uint64_t ns)
 {
     _Atomic uint64_t *speed = &((wr_model *)(uintptr_t)model)->speed[speed_class(ntok)];
-    uint64_t each = ns / ntok ? ns / ntok : 1, old = atomic_load_explicit(speed, memory_order_relaxed), new;
+    double all = (double)ns / (share * (double)ntok);
+    uint64_t each = all > 1 ? (uint64_t)all : 1, old = atomic_load_explicit(speed, memory_order_relaxed), new;
     do new = old ? old - (old >> SPEED_SHIFT) + (each >> SPEED_SHIFT) : each;
     while (
         !atomic_compare_exchange_weak_explicit(speed, &old, new ? new : 1, memory_order_relaxed, memory_order_relaxed));
@@ -398,35 +422,84 @@ static void weigh(const wr_model *model, float *m)
     }
 }
 
-/* Encoder and head: out is what the kind of model gives. */
-static wr_status run(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
-                     const wr_budget *budget, float *out)
+/* A passage of MS MARCO with its query. */
+#define TYPICAL_TOKENS 96
+
+static wr_pass pass_of(const wr_model *model, const wr_effort *effort)
 {
     const wr_model_info *info = &model->info;
-    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS, .crew = crew};
+    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
+    if (effort) {
+        pass.exit = effort->exit;
+        pass.keep = effort->keep;
+    }
+    return pass;
+}
+
+/* The work of a pass against all layers of all tokens. */
+static double share_of_work(const wr_model *model, const wr_pass *pass)
+{
+    wr_pass whole = {.first_only = pass->first_only};
+    if (!pass->exit && !pass->keep) return 1;
+    return wr_encoder_work(&model->encoder, pass, TYPICAL_TOKENS) /
+           wr_encoder_work(&model->encoder, &whole, TYPICAL_TOKENS);
+}
+
+uint64_t wr_model_predict_ns_with(const wr_model *model, const wr_effort *effort, size_t ntok)
+{
+    wr_pass pass = pass_of(model, effort);
+    return (uint64_t)((double)wr_model_predict_ns(model, ntok) * share_of_work(model, &pass));
+}
+
+static wr_status run_head(const wr_model *model, const wr_batch *batch, const wr_pass *pass, const float *states,
+                          wr_arena *arena, const wr_budget *budget, float *out)
+{
+    const wr_model_info *info = &model->info;
+    if (info->kind == WR_MODEL_SPARSE) {
+        wr_status st = wr_mlm_max(&model->mlm, states, batch, arena, budget, out);
+        for (size_t s = 0; s < batch->nseq && !st; s++) weigh(model, out + s * info->vocab);
+        return st;
+    }
+    if (info->kind == WR_MODEL_CROSS)
+        return wr_classifier_run(&model->exit[(pass->exit ? pass->exit : info->layers) - 1], states, batch->nseq, arena,
+                                 out);
+    wr_batch left = *batch;
+    if (pass->kept) left.cu = pass->kept->cu;
+    wr_pool_states(info->pooling, info->normalize, states, &left, info->dim, out);
+    return WR_OK;
+}
+
+/* Encoder and head: out is what the kind of model gives. */
+static wr_status run(const wr_model *model, const wr_batch *batch, wr_pass *pass, wr_arena *arena,
+                     const wr_budget *budget, float *out)
+{
     uint64_t start = wr_clock_now(&wr_clock_system);
     const float *states;
+    wr_kept kept = {0};
+    if (pass->keep > 0 && !pass->first_only) {
+        kept.cu = wr_arena_alloc(arena, (batch->nseq + 1) * sizeof *kept.cu);
+        if (!kept.cu) return WR_ENOMEM;
+        pass->kept = &kept;
+    }
     wr_model_thread_init();
-    wr_status st = wr_encoder_run(&model->encoder, batch, &pass, arena, budget, &states);
-    if (st) return st;
-    if (info->kind == WR_MODEL_SPARSE) {
-        st = wr_mlm_max(&model->mlm, states, batch, arena, budget, out);
-        for (size_t s = 0; s < batch->nseq && !st; s++) weigh(model, out + s * info->vocab);
-    } else if (info->kind == WR_MODEL_CROSS)
-        st = wr_classifier_run(&model->classifier, states, batch->nseq, arena, out);
-    else
-        wr_pool_states(info->pooling, info->normalize, states, batch, info->dim, out);
-    if (!st && !crew) learn(model, batch->cu[batch->nseq], wr_clock_now(&wr_clock_system) - start);
+    wr_status st = wr_encoder_run(&model->encoder, batch, pass, arena, budget, &states);
+    if (!st) st = run_head(model, batch, pass, states, arena, budget, out);
+    if (!st && !pass->crew)
+        learn(model, batch->cu[batch->nseq], share_of_work(model, pass), wr_clock_now(&wr_clock_system) - start);
     return st;
 }
 
-static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, wr_crew *crew,
-                        wr_arena *arena, const wr_budget *budget, float *out)
+static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batch *batch, const wr_effort *effort,
+                        wr_crew *crew, wr_arena *arena, const wr_budget *budget, float *out)
 {
-    if (model->info.kind != kind || !model->encoder.layer) return WR_EARG;
+    wr_pass pass = pass_of(model, effort);
+    pass.crew = crew;
+    if (model->info.kind != kind || !model->encoder.layer || pass.exit > model->info.layers ||
+        !(pass.keep >= 0 && pass.keep <= 1))
+        return WR_EARG;
     if (batch->nseq == 0) return WR_OK;
     size_t mark = wr_arena_mark(arena);
-    wr_status st = run(model, batch, crew, arena, budget, out);
+    wr_status st = run(model, batch, &pass, arena, budget, out);
     wr_arena_rollback(arena, mark);
     return st;
 }
@@ -434,25 +507,37 @@ static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batc
 wr_status wr_model_embed(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_EMBED, model, batch, NULL, arena, budget, out);
+    return run_as(WR_MODEL_EMBED, model, batch, NULL, NULL, arena, budget, out);
 }
 
 wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr_crew *crew, wr_arena *arena,
                                 const wr_budget *budget, float *out)
 {
-    return run_as(WR_MODEL_EMBED, model, batch, crew, arena, budget, out);
+    return run_as(WR_MODEL_EMBED, model, batch, NULL, crew, arena, budget, out);
+}
+
+wr_status wr_model_embed_with(const wr_model *model, const wr_batch *batch, const wr_effort *effort, wr_arena *arena,
+                              const wr_budget *budget, float *out)
+{
+    return run_as(WR_MODEL_EMBED, model, batch, effort, NULL, arena, budget, out);
 }
 
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out)
 {
-    return run_as(WR_MODEL_CROSS, model, batch, NULL, arena, budget, out);
+    return run_as(WR_MODEL_CROSS, model, batch, NULL, NULL, arena, budget, out);
+}
+
+wr_status wr_model_score_with(const wr_model *model, const wr_batch *batch, const wr_effort *effort, wr_arena *arena,
+                              const wr_budget *budget, float *out)
+{
+    return run_as(WR_MODEL_CROSS, model, batch, effort, NULL, arena, budget, out);
 }
 
 wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                           float *out)
 {
-    return run_as(WR_MODEL_SPARSE, model, batch, NULL, arena, budget, out);
+    return run_as(WR_MODEL_SPARSE, model, batch, NULL, NULL, arena, budget, out);
 }
 
 const wr_idf *wr_model_idf(const wr_model *model)
@@ -471,7 +556,7 @@ size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest)
     if (model->info.kind == WR_MODEL_SPARSE)
         return wr_encoder_arena_bytes(&model->encoder, ntok, longest) + wr_mlm_arena_bytes(&model->mlm, ntok);
     return wr_encoder_arena_bytes(&model->encoder, ntok, longest) +
-           wr_padded_rows(ntok) * model->info.dim * sizeof(float) + WR_ARENA_ALIGN;
+           wr_padded_rows(ntok) * model->info.dim * sizeof(float) + (ntok + 1) * sizeof(uint32_t) + 2 * WR_ARENA_ALIGN;
 }
 
 void wr_model_thread_init(void)

@@ -64,6 +64,8 @@ typedef struct wr_model_info {
     const char *architecture; /* architectures[0] of config.json, "" when absent                     */
     wr_model_kind kind;
     size_t layers, dim, heads, ffn, vocab, positions;
+    const size_t *exit_layers; /* [nexits] ascending: what config.json calls the model's exits  */
+    size_t nexits;
     size_t nlabels;     /* cross: outputs of the classifier; else 0                            */
     wr_pooling pooling; /* embed                                                               */
     bool normalize;     /* embed: L2                                                           */
@@ -95,6 +97,17 @@ typedef struct wr_batch {
     size_t nseq;
 } wr_batch;
 
+/* How much of a model is run. Zero everything for all of it.
+ *
+ * exit: so many layers, and on top the head that the checkpoint has for this exit, tensors `exits.L.*` (models/heads.h),
+ * else the model's own; an embedder pools the states of layer L. Any L up to info->layers, listed in exit_layers or not.
+ * keep: the share of tokens that go on to the last layer; those that receive least attention are dropped on the way
+ * (models/eliminate.h). Mean and max pooling are over the tokens that were kept. */
+typedef struct wr_effort {
+    size_t exit; /* 0 = all layers              */
+    float keep;  /* 0 < keep <= 1; 0 = all tokens */
+} wr_effort;
+
 /* Pooled vectors, out[nseq * dim]. The same bits for a sequence whatever else is in the batch.
  * budget may be NULL; it is checked between layers: WR_STOPPED leaves out undefined.
  * arena is rolled back before returning. WR_EARG when the model is no embedder or a length or id is out of range. */
@@ -109,6 +122,13 @@ wr_status wr_model_embed_shared(const wr_model *model, const wr_batch *batch, wr
  * logit 1 - logit 0 (the caller's business: wr_model_relevance). */
 wr_status wr_model_score(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                          float *out);
+
+/* The same with as much effort as is said; NULL = all. WR_EARG for more layers than there are and for a keep that is no
+ * share. */
+wr_status wr_model_embed_with(const wr_model *model, const wr_batch *batch, const wr_effort *effort, wr_arena *arena,
+                              const wr_budget *budget, float *out);
+wr_status wr_model_score_with(const wr_model *model, const wr_batch *batch, const wr_effort *effort, wr_arena *arena,
+                              const wr_budget *budget, float *out);
 
 /* Weights of all tokens of the vocabulary, out[nseq * vocab], otherwise as above: what the model says of a text (of a query
  * too where has_idf is false). 0 for special tokens and ids that are no token; never below 0. Not pruned. */
@@ -127,6 +147,10 @@ size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest);
 /* How long a batch took, learnt from what ran: predicted nanoseconds for ntok tokens on one thread (0 = unknown yet).
  * Updated by every embed and score call that ran to its end; atomic. For planning, never for results. */
 uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok);
+
+/* The same with less effort. What was learnt at one effort serves the others: times are kept by the work of a typical
+ * pair at that effort (wr_encoder_work) against its work with all layers and tokens. */
+uint64_t wr_model_predict_ns_with(const wr_model *model, const wr_effort *effort, size_t ntok);
 
 /* What every thread that runs a model must do once: hold BLAS to one thread. Idempotent, cheap. */
 void wr_model_thread_init(void);

@@ -152,12 +152,30 @@ static wr_status read_architecture(wr_model_config *c, const source *s)
     return WR_OK;
 }
 
+/* "exit_layers": [2, 4]. */
+static wr_status read_exits(wr_model_config *c, const source *s)
+{
+    const json_t *list = member(s, "exit_layers", NULL), *each;
+    size_t i, last = 0;
+    if (!list) return WR_OK;
+    if (!json_is_array(list)) return wr_fail(s->err, WR_EFORMAT, "%s: exit_layers: expected an array", s->path);
+    json_array_foreach(list, i, each)
+    {
+        json_int_t layer = json_is_integer(each) ? json_integer_value(each) : 0;
+        if (layer <= (json_int_t)last || (uint64_t)layer > c->layers)
+            return wr_fail(s->err, WR_EFORMAT, "%s: exit_layers: expected ascending integers from 1 to %zu", s->path,
+                           c->layers);
+        c->exit_layers[c->nexits++] = last = (size_t)layer;
+    }
+    return WR_OK;
+}
+
 static wr_status read_model(wr_model_config *c, const source *s)
 {
     const char *type = text_of(s, "model_type", NULL);
     wr_status st = read_architecture(c, s);
     if (st) return st;
-    if (!strcmp(type, "BERT_Cat")) return (st = read_cat(c, s)) ? st : read_sizes(c, s);
+    if (!strcmp(type, "BERT_Cat")) return (st = read_cat(c, s)) || (st = read_sizes(c, s)) ? st : read_exits(c, s);
     c->distil = !strcmp(type, "distilbert");
     if (!c->distil && strcmp(type, "bert"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected bert or distilbert", s->path, type);
@@ -167,7 +185,7 @@ static wr_status read_model(wr_model_config *c, const source *s)
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
     if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
-    if ((st = read_sizes(c, s))) return st;
+    if ((st = read_sizes(c, s)) || (st = read_exits(c, s))) return st;
     return read_activation(c, s);
 }
 

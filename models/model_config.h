@@ -31,6 +31,8 @@ typedef struct wr_model_config {
     char model_type[32]; /* "bert", "distilbert"                                                    */
     char architecture[128];
     size_t layers, dim, heads, ffn, vocab, positions, types;
+    size_t exit_layers[WR_MAX_LAYERS]; /* [nexits] ascending, 1..layers */
+    size_t nexits;
     float eps; /* of LayerNorm */
     wr_activation act;
     wr_pooling pooling; /* WR_POOL_AUTO when no file says */

@@ -66,6 +66,7 @@ struct wr_scratch {
 typedef struct wr_cross_job {
     wr_scratch *scratch;
     const wr_model *model;
+    wr_effort effort;
     wr_tokens query;
     const uint32_t *docid; /* [n] in the order to score */
     size_t n;
@@ -86,10 +87,10 @@ wr_status wr_retrieve_sparse_start(wr_scratch *scratch, bool *later);
 void wr_retrieve_sparse_here(wr_scratch *scratch);
 bool wr_sparse_can_query(const wr_scratch *scratch);
 
-/* Scores docid[0..n) with a cross-encoder over the pool until the soft deadline. *job is borrowed from the arena; read
- * score[i] where done[i]. WR_OK also when the deadline left some out. */
-wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const uint32_t *docid, size_t n,
-                          wr_cross_job **job, wr_err *err);
+/* Scores docid[0..n) with as much of a cross-encoder as effort says, over the pool until the soft deadline. *job is
+ * borrowed from the arena; read score[i] where done[i]. WR_OK also when the deadline left some out. */
+wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const wr_effort *effort,
+                          const uint32_t *docid, size_t n, wr_cross_job **job, wr_err *err);
 
 /* The text that an encoder sees of a document: title, one space, text, trimmed; borrowed from arena or the map. */
 wr_status wr_document_text(const wr_doc *doc, wr_arena *arena, const char **text, size_t *n);

@@ -27,6 +27,7 @@ struct wr_loaded {
     size_t nencoders;
     char *cross_name[WR_MAX_MODELS];
     wr_model *cross[WR_MAX_MODELS];
+    size_t cross_layers[WR_MAX_MODELS];
     size_t ncross;
 };
 
@@ -48,6 +49,7 @@ static wr_status open_cross(wr_loaded *loaded, const char *spec, wr_err *err)
         return st;
     }
     loaded->cross_name[loaded->ncross] = name;
+    loaded->cross_layers[loaded->ncross] = info->layers;
     loaded->cross[loaded->ncross++] = model;
     return WR_OK;
 }
@@ -186,6 +188,11 @@ const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n)
 {
     *n = loaded->ncross;
     return (const char *const *)loaded->cross_name;
+}
+
+const size_t *wr_loaded_cross_layers(const wr_loaded *loaded)
+{
+    return loaded->cross_layers;
 }
 
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name)

@@ -38,6 +38,7 @@ wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const w
 
 /* Names of the cross-encoders in the order they were given; borrowed. */
 const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n);
+const size_t *wr_loaded_cross_layers(const wr_loaded *loaded); /* [n] of each */
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name); /* "" = the first; NULL = none */
 
 /* Any sparse model that was opened whole by directory name, "" = the first one; NULL = none. For /embed_sparse. */

@@ -109,9 +109,33 @@ static wr_status sparse_option(parser *p, wr_stage *stage, const char *key)
     return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": sparse has no option \"%s\"", p->text, key);
 }
 
+/* Shares below a thousandth would round to one token anyway. */
+static wr_status take_keep(parser *p, double *out)
+{
+    skip_space(p);
+    char *end = NULL;
+    double share = isdigit((unsigned char)*p->at) || *p->at == '.' ? strtod(p->at, &end) : 0;
+    if (!(share >= 0.001 && share <= 1)) return refuse(p, "a share of tokens from 0.001 to 1 after \"keep=\"");
+    p->at = end;
+    *out = share;
+    return WR_OK;
+}
+
+static bool is_effort(const char *key)
+{
+    return !strcmp(key, "exit") || !strcmp(key, "keep");
+}
+
 static wr_status option_set(parser *p, wr_stage *stage, const char *key)
 {
     if (stage->kind == WR_SPARSE) return sparse_option(p, stage, key);
+    if (stage->kind == WR_CROSS && !strcmp(key, "exit")) return take_count(p, "exit", &stage->exit);
+    if (stage->kind == WR_CROSS && !strcmp(key, "keep")) return take_keep(p, &stage->keep);
+    if (stage->kind == WR_DENSE && is_effort(key))
+        return wr_fail(p->err, WR_EARG,
+                       "pipeline \"%.80s\": dense has no option \"%s\": the index's vectors were made with all layers "
+                       "and all tokens, a query's must be too",
+                       p->text, key);
     if (stage->kind == WR_DENSE && !strcmp(key, "ef")) return take_count(p, "ef", &stage->ef);
     if (stage->kind == WR_DENSE && !strcmp(key, "nprobe")) return take_count(p, "nprobe", &stage->nprobe);
     if (stage->kind == WR_CROSS && !strcmp(key, "model")) {
@@ -206,6 +230,24 @@ static wr_status take_fusion(parser *p, wr_stage_kind kind, wr_pipeline *out)
     return st;
 }
 
+/* The cross-encoder that a stage names is there and has as many layers as it asks for. */
+static wr_status check_cross(parser *p, const wr_stage *stage)
+{
+    const wr_pipeline_scope *s = p->scope;
+    if (s->ncross == 0)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder is loaded (--cross MODEL loads one)",
+                       p->text);
+    size_t i = 0;
+    while (i < s->ncross && stage->model[0] && strcmp(stage->model, s->cross[i])) i++;
+    if (i == s->ncross)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder \"%s\" is loaded", p->text,
+                       stage->model);
+    if (s->cross_layers && stage->exit > s->cross_layers[i])
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": exit=%zu: %s has %zu layers", p->text, stage->exit,
+                       s->cross[i], s->cross_layers[i]);
+    return WR_OK;
+}
+
 static wr_status take_rerank(parser *p, wr_pipeline *out)
 {
     if (out->nrerank == WR_MAX_RERANK) return refuse(p, "at most 4 rerank stages");
@@ -222,13 +264,7 @@ static wr_status take_rerank(parser *p, wr_pipeline *out)
         return refuse(p, "a share from 0 to 1 after '@'");
     if (!st) st = take_options(p, stage);
     if (!st) st = take_depth(p, stage->kind == WR_CROSS ? DEFAULT_CROSS : DEFAULT_LIST, &stage->depth);
-    if (st) return st;
-    if (p->scope->ncross == 0)
-        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder is loaded (--cross MODEL loads one)",
-                       p->text);
-    for (size_t i = 0; i < p->scope->ncross; i++)
-        if (!stage->model[0] || !strcmp(stage->model, p->scope->cross[i])) return WR_OK;
-    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder \"%s\" is loaded", p->text, stage->model);
+    return st ? st : check_cross(p, stage);
 }
 
 /* The text that an alias stands for, in buf; NULL when word is none. */
@@ -333,6 +369,8 @@ static void put_stage(printer *p, const wr_stage *s)
     if (s->heap_factor > 0) put(p, "%sheap_factor=%g", sep, s->heap_factor), sep = ",";
     if (s->query_cut) put(p, "%squery_cut=%zu", sep, s->query_cut), sep = ",";
     if (s->two_phase > 0) put(p, "%stwo_phase=%g", sep, s->two_phase), sep = ",";
+    if (s->exit) put(p, "%sexit=%zu", sep, s->exit), sep = ",";
+    if (s->keep > 0) put(p, "%skeep=%.10g", sep, s->keep), sep = ",";
     if (*sep == ',') put(p, "]");
 }
 

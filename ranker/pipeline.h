@@ -5,6 +5,7 @@
  *     lin(0.4*bm25,0.6*dense):100                min-max normalised scores added
  *     sparse[mode=approx,heap_factor=0.7]:100    Seismic's and OpenSearch's names: mode, heap_factor, query_cut, two_phase
  *     ... > cross@0.7[model=tiny]:100 > cross:20 0.7 of the stage's score, 0.3 of the one before
+ *     ... > cross[exit=2,keep=0.6]:100 > cross   a quick look at many (two layers, fewer tokens), all of it at the best
  *
  * Grammar (white space allowed between tokens):
  *     pipeline  = first { ">" rerank }
@@ -43,6 +44,8 @@ typedef struct wr_stage {
     double heap_factor;   /* sparse[heap_factor=0.7]: approx; 0 = default                                          */
     size_t query_cut;     /* sparse[query_cut=8]: approx; 0 = default                                              */
     double two_phase;     /* sparse[two_phase=0.4]: first tokens of at least this share of the heaviest; 0 = all   */
+    size_t exit;    /* cross[exit=L]: L layers are run; 0 = all */
+    double keep;    /* cross[keep=S]: the share of tokens that go on to the last layer (models/eliminate.h); 0 = all */
     char name[16];  /* how replies call it: "bm25", "rrf", "cross", a second one "cross_2" */
 } wr_stage;
 
@@ -62,6 +65,7 @@ typedef struct wr_pipeline_scope {
     bool has_sparse_ann; /* beside the learned sparse postings there are clusters for approximate search */
     const char *const *cross; /* [ncross] names of the loaded cross-encoders */
     size_t ncross;
+    const size_t *cross_layers; /* [ncross] how many layers they have; NULL = any exit is taken */
 } wr_pipeline_scope;
 
 /* Parses text; WR_EARG says at which character what was expected, or which index or model is not there. */

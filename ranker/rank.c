@@ -210,6 +210,7 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
     wr_arena_reset(&s->arena, SCRATCH_KEEP);
     s->request = request;
     scope.cross = wr_loaded_cross_names(s->ranker->loaded, &scope.ncross);
+    scope.cross_layers = wr_loaded_cross_layers(s->ranker->loaded);
     wr_status st = wr_pipeline_parse(&s->pipeline, request->pipeline ? request->pipeline : "default", &scope, err);
     if (!st) st = begin_query(s, request, err);
     if (!st) st = begin_given(s, request, err);
@@ -371,7 +372,8 @@ static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, ranking *ran
     size_t n = rank->n < stage->depth ? rank->n : stage->depth, head = 0;
     double start = wr_budget_elapsed_ms(&s->budget);
     wr_cross_job *job;
-    wr_status st = wr_rerank_cross(s, model, rank->docid, n, &job, err);
+    wr_effort effort = {.exit = stage->exit, .keep = (float)stage->keep};
+    wr_status st = wr_rerank_cross(s, model, &effort, rank->docid, n, &job, err);
     if (st) return st;
     if (reorder(s, rank, job, stage, reply->nstages, &head)) return wr_fail(err, WR_ENOMEM, "rerank: out of memory");
     wr_stage_report *r = report(reply, stage, wr_budget_elapsed_ms(&s->budget) - start, rank->n, rank->n);

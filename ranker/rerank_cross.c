@@ -40,10 +40,10 @@ wr_status wr_document_text(const wr_doc *doc, wr_arena *arena, const char **text
     return WR_OK;
 }
 
-static size_t step_for(const wr_model *model, const wr_budget *budget)
+static size_t step_for(const wr_model *model, const wr_effort *effort, const wr_budget *budget)
 {
     if (!wr_budget_has_deadline(budget)) return STEP_UNBOUNDED;
-    uint64_t pair_ns = wr_model_predict_ns(model, TYPICAL_PAIR_TOKENS);
+    uint64_t pair_ns = wr_model_predict_ns_with(model, effort, TYPICAL_PAIR_TOKENS);
     size_t step = pair_ns ? STEP_NS / pair_ns : 1;
     return step < 1 ? 1 : step > STEP_UNBOUNDED ? STEP_UNBOUNDED : step;
 }
@@ -72,7 +72,7 @@ static wr_status add_pair(wr_cross_job *job, size_t i, wr_arena *arena, wr_docre
 static size_t affordable(const wr_cross_job *job, const uint32_t *cu, size_t n)
 {
     uint64_t left = wr_budget_left_ns(&job->scratch->budget);
-    while (n > 0 && left != UINT64_MAX && wr_model_predict_ns(job->model, cu[n]) > left) n--;
+    while (n > 0 && left != UINT64_MAX && wr_model_predict_ns_with(job->model, &job->effort, cu[n]) > left) n--;
     return left ? n : 0;
 }
 
@@ -93,7 +93,7 @@ static wr_status score_range(wr_cross_job *job, size_t from, size_t to, wr_arena
     n = affordable(job, cu, n);
     if (n == 0) return WR_STOPPED;
     wr_batch batch = {.id = id, .type = type, .cu = cu, .nseq = n};
-    wr_status st = wr_model_score(job->model, &batch, arena, &job->scratch->budget, logits);
+    wr_status st = wr_model_score_with(job->model, &batch, &job->effort, arena, &job->scratch->budget, logits);
     if (st) return st;
     for (size_t i = 0; i < n; i++) {
         job->score[from + i] = wr_model_relevance(job->model, logits + i * info->nlabels);
@@ -120,24 +120,26 @@ static void runner(void *arg)
     if (st < 0) atomic_store(&job->status, st);
 }
 
-static wr_cross_job *new_job(wr_scratch *s, const wr_model *model, const uint32_t *docid, size_t n)
+static wr_cross_job *new_job(wr_scratch *s, const wr_model *model, const wr_effort *effort, const uint32_t *docid,
+                             size_t n)
 {
     wr_cross_job *job = wr_arena_calloc(&s->arena, 1, sizeof *job);
     if (!job) return NULL;
     job->scratch = s;
     job->model = model;
+    job->effort = *effort;
     job->docid = docid;
     job->n = n;
-    job->step = step_for(model, &s->budget);
+    job->step = step_for(model, effort, &s->budget);
     job->score = wr_arena_calloc(&s->arena, n, sizeof *job->score);
     job->done = wr_arena_calloc(&s->arena, n, sizeof *job->done);
     return job->score && job->done ? job : NULL;
 }
 
-wr_status wr_rerank_cross(wr_scratch *s, const wr_model *model, const uint32_t *docid, size_t n, wr_cross_job **out,
-                          wr_err *err)
+wr_status wr_rerank_cross(wr_scratch *s, const wr_model *model, const wr_effort *effort, const uint32_t *docid,
+                          size_t n, wr_cross_job **out, wr_err *err)
 {
-    wr_cross_job *job = *out = new_job(s, model, docid, n);
+    wr_cross_job *job = *out = new_job(s, model, effort, docid, n);
     if (!job) return wr_fail(err, WR_ENOMEM, "cross: out of memory");
     wr_status st = wr_tokenizer_encode(wr_model_tokenizer(model), s->query, s->query_len, &s->arena,
                                        wr_model_info_get(model)->max_doc_tokens, &job->query);

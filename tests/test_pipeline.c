@@ -8,7 +8,8 @@ static const wr_pipeline_scope everything = {.default_pipeline = "lin(0.4*bm25,0
                                              .has_bm25 = true,
                                              .has_dense = true,
                                              .cross = crosses,
-                                             .ncross = 2};
+                                             .ncross = 2,
+                                             .cross_layers = (const size_t[]){2, 6}};
 
 static const char *canonical(const char *text)
 {
@@ -38,7 +39,10 @@ Test(pipeline, prints_what_it_parsed)
                                        "dense[ef=128]:100",
                                        "dense[ef=128,nprobe=4]:100",
                                        "rrf(bm25,dense):200 > cross:50",
-                                       "bm25:100 > cross@0.7[model=tiny]:50 > cross:20"};
+                                       "bm25:100 > cross@0.7[model=tiny]:50 > cross:20",
+                                       "bm25:100 > cross[exit=2]:100 > cross:20",
+                                       "bm25:100 > cross[keep=0.6]:50",
+                                       "bm25:100 > cross@0.5[model=big,exit=6,keep=0.25]:50"};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) cr_assert_str_eq(canonical(same[i]), same[i]);
 }
 
@@ -105,6 +109,18 @@ Test(pipeline, refuses_with_place_and_reason)
     refused("sparse:10", "no learned-sparse index");
     refused("bm25 > cross[model=none]:10", "\"none\" is loaded");
     refused("bm25 > cross@1.5:10", "0 to 1");
+    refused("bm25 > cross[exit=0]:10", "exit must be 1");
+    refused("bm25 > cross[exit=x]:10", "expected exit");
+    refused("bm25 > cross[exit=3]:10", "exit=3: tiny has 2 layers");
+    refused("bm25 > cross[model=big,exit=7]:10", "exit=7: big has 6 layers");
+    refused("bm25 > cross[exit=7,model=big]:10", "exit=7: big has 6 layers");
+    refused("bm25 > cross[keep=0]:10", "from 0.001 to 1");
+    refused("bm25 > cross[keep=1.5]:10", "from 0.001 to 1");
+    refused("bm25 > cross[keep=nan]:10", "from 0.001 to 1");
+    refused("bm25 > cross[keep=]:10", "from 0.001 to 1");
+    refused("dense[exit=2]:10", "the index's vectors were made with all layers");
+    refused("dense[keep=0.5]:10", "the index's vectors were made with all layers");
+    refused("bm25[keep=0.5]:10", "has no option \"keep\"");
     refused("bm25 > list:20", "no listwise model");
     refused("bm25 > rrf:20", "cross or list");
     refused("bm25 > cross > cross > cross > cross > cross", "at most 4");

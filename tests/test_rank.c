@@ -245,6 +245,32 @@ Test(rank_dense, a_cross_encoder_reorders_the_head_and_leaves_the_rest)
     }
 }
 
+Test(rank_dense, a_quick_look_at_many_then_a_whole_one_at_the_best)
+{
+    wr_response reply;
+    float quick[20];
+    wr_request request = ask(wr_test_query(4), 20);
+    request.pipeline = "bm25:20 > cross[exit=1,keep=0.5]:20 > cross:5";
+    run(&request, &reply);
+    cr_assert_eq(reply.ndegraded, 0);
+    cr_assert_eq(reply.stage[1].scored, 20);
+    cr_assert_eq(reply.stage[2].scored, 5);
+    for (size_t i = 0; i < 20; i++) quick[i] = reply.hit[i].stage_score[1];
+    for (size_t i = 0; i < 20; i++) {
+        cr_assert_eq(reply.hit[i].stage, i < 5 ? 2 : 1);
+        if (i > 5) cr_assert(quick[i] <= quick[i - 1], "the others keep the quick look's order");
+    }
+    request.pipeline = "bm25:20 > cross:20";
+    run(&request, &reply);
+    size_t changed = 0;
+    for (size_t i = 0; i < 20; i++) changed += reply.hit[i].stage_score[1] != quick[i];
+    cr_assert_gt(changed, 0);
+    request.pipeline = "bm25:20 > cross[exit=3]:20";
+    wr_err err;
+    cr_assert_eq(wr_rank(service.ranker, &request, service.scratch, &reply, &err), WR_EARG);
+    cr_assert(strstr(err.text, "2 layers"), "%s", err.text);
+}
+
 Test(rank_dense, a_share_mixes_the_stage_with_the_one_before)
 {
     wr_response all, mixed;

@@ -84,18 +84,24 @@ static void put(const char *dir, const char *name, const void *bytes, size_t n)
     if (wr_path_join(path, sizeof path, dir, name) || wr_file_replace(path, bytes, n, &err)) abort();
 }
 
-static void put_weights(const char *dir, bool cross, uint64_t seed)
+/* A cross-encoder's head; with a seed of its own where that is not 0. */
+static void head(writer *w, const char *pooler, const char *classifier, uint64_t seed)
 {
-    writer w = {.header = "{", .n = 1, .random = {seed}};
+    if (seed) w->random = (wr_test_random){seed};
+    linear(w, pooler, DIM, DIM);
+    linear(w, classifier, 1, DIM);
+}
+
+static void put_weights(const char *dir, const wr_test_exits *wanted)
+{
+    writer w = {.header = "{", .n = 1, .random = {wanted->seed}};
     tensor(&w, "bert.embeddings.word_embeddings.weight", VOCAB, DIM, 1, 0);
     tensor(&w, "bert.embeddings.position_embeddings.weight", POSITIONS, DIM, .1f, 0);
     tensor(&w, "bert.embeddings.token_type_embeddings.weight", 2, DIM, .1f, 0);
     norm(&w, "bert.embeddings.LayerNorm");
-    for (size_t i = 0; i < LAYERS; i++) layer(&w, i);
-    if (cross) {
-        linear(&w, "bert.pooler.dense", DIM, DIM);
-        linear(&w, "classifier", 1, DIM);
-    }
+    for (size_t i = 0; i < wanted->layers; i++) layer(&w, i);
+    if (wanted->cross) head(&w, "bert.pooler.dense", "classifier", wanted->head);
+    if (wanted->cross && wanted->exit) head(&w, "exits.1.pooler.dense", "exits.1.classifier", wanted->exit);
     w.header[w.n++] = '}';
     size_t total = 8 + w.n + w.offset;
     unsigned char *file = malloc(total);
@@ -122,19 +128,26 @@ static void put_vocab(const char *dir)
 
 void wr_test_model(const char *dir, bool cross, uint64_t seed)
 {
+    wr_test_model_exits(dir, &(wr_test_exits){.cross = cross, .layers = LAYERS, .seed = seed});
+}
+
+void wr_test_model_exits(const char *dir, const wr_test_exits *wanted)
+{
+    bool cross = wanted->cross;
     char config[1024];
     wr_err err;
     if (wr_dir_make(dir, &err)) abort();
     int n = snprintf(config, sizeof config,
-                     "{\"model_type\":\"bert\",\"architectures\":[\"%s\"],\"hidden_size\":%d,\"num_hidden_layers\":%d,"
+                     "{\"model_type\":\"bert\",\"architectures\":[\"%s\"],\"hidden_size\":%d,\"num_hidden_layers\":%zu,"
                      "\"num_attention_heads\":%d,\"intermediate_size\":%d,\"hidden_act\":\"gelu\","
                      "\"max_position_embeddings\":%d,\"type_vocab_size\":2,\"vocab_size\":%d,\"layer_norm_eps\":1e-12,"
-                     "\"pad_token_id\":0%s}",
-                     cross ? "BertForSequenceClassification" : "BertModel", DIM, LAYERS, HEADS, FFN, POSITIONS, VOCAB,
-                     cross ? ",\"id2label\":{\"0\":\"LABEL_0\"}" : "");
+                     "\"pad_token_id\":0%s%s}",
+                     cross ? "BertForSequenceClassification" : "BertModel", DIM, wanted->layers, HEADS, FFN,
+                     POSITIONS, VOCAB, cross ? ",\"id2label\":{\"0\":\"LABEL_0\"}" : "",
+                     wanted->exit ? ",\"exit_layers\":[1]" : "");
     put(dir, "config.json", config, (size_t)n);
     put_vocab(dir);
-    put_weights(dir, cross, seed);
+    put_weights(dir, wanted);
     if (cross) return;
     static const char modules[] =
         "[{\"idx\":0,\"name\":\"0\",\"path\":\"\",\"type\":\"sentence_transformers.models.Transformer\"},"

@@ -20,6 +20,21 @@ static const char *activation_name(wr_sparse_act act)
     return act == WR_SPARSE_LOG ? "ln(1 + relu)" : "ln(1 + ln(1 + relu))";
 }
 
+static void print_exits(const wr_model_info *info)
+{
+    if (info->nexits == 0) return;
+    printf("exits         behind layers");
+    for (size_t i = 0; i < info->nexits; i++) printf("%s%zu", i ? ", " : " ", info->exit_layers[i]);
+    putchar('\n');
+}
+
+static json_t *exits_json(const wr_model_info *info)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < info->nexits; i++) json_array_append_new(list, json_integer((json_int_t)info->exit_layers[i]));
+    return list;
+}
+
 static void print_text(const wr_model_info *info)
 {
     static const char *const kind[] = {"embedder", "cross-encoder", "learned sparse"};
@@ -28,6 +43,7 @@ static void print_text(const wr_model_info *info)
     printf("architecture  %s%s%s\n", info->model_type, *info->architecture ? ", " : "", info->architecture);
     printf("shape         %zu layers, %zu dimensions, %zu heads, feed-forward %zu\n", info->layers, info->dim,
            info->heads, info->ffn);
+    print_exits(info);
     printf("vocabulary    %zu tokens, %zu positions\n", info->vocab, info->positions);
     printf("parameters    %zu\n", info->parameters);
     if (info->kind == WR_MODEL_CROSS)
@@ -59,6 +75,7 @@ static int print_json(const wr_model_info *info)
         json_object_set_new(reply, "activation", json_string(info->act == WR_SPARSE_LOG ? "relu" : "log1p_relu"));
         json_object_set_new(reply, "query", json_string(info->has_idf ? "idf" : "model"));
     }
+    if (reply) json_object_set_new(reply, "exit_layers", exits_json(info));
     int failed = !reply || json_dumpf(reply, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(reply);

@@ -12,7 +12,8 @@
 
 typedef struct rerank_args {
     const char *model, *query, *precision, *prompt, *logits, *template;
-    size_t threads, window, stride;
+    size_t threads, window, stride, exit;
+    double keep;
     bool json, listwise, pointwise;
 } rerank_args;
 
@@ -41,8 +42,9 @@ static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const rerank
     uint32_t *order = malloc((n + 1) * sizeof *order);
     bool *done = malloc(n + 1);
     wr_text query = {args->query, strlen(args->query)};
+    wr_effort effort = {args->exit, (float)args->keep};
     wr_status st = score && order && done ? WR_OK : WR_ENOMEM;
-    if (!st) st = wr_score_texts(model, pool, query, texts->text, n, NULL, score, done, NULL);
+    if (!st) st = wr_score_texts_with(model, &effort, pool, query, texts->text, n, NULL, score, done, NULL);
     if (st) wr_fail(err, st, "scoring: %s", wr_status_name(st));
     for (size_t i = 0; i < n && !st; i++) order[i] = (uint32_t)i;
     if (!st) {
@@ -65,6 +67,15 @@ static wr_status check(const rerank_args *args, wr_err *err)
     return WR_OK;
 }
 
+static wr_status check_effort(const rerank_args *args, const wr_model *model, wr_err *err)
+{
+    size_t layers = wr_model_info_get(model)->layers;
+    if (args->exit > layers)
+        return wr_fail(err, WR_EARG, "--exit %zu: %s has %zu layers", args->exit, args->model, layers);
+    if (args->keep >= 0.001 && args->keep <= 1) return WR_OK;
+    return wr_fail(err, WR_EARG, "--keep %g: a share from 0.001 to 1 was expected", args->keep);
+}
+
 static wr_status rerank(const rerank_args *args, wr_err *err)
 {
     wr_model_options options = {.precision = args->precision};
@@ -76,6 +87,7 @@ static wr_status rerank(const rerank_args *args, wr_err *err)
     if (!st) st = wr_model_open(&model, args->model, &options, err);
     if (!st && wr_model_info_get(model)->kind != WR_MODEL_CROSS)
         st = wr_fail(err, WR_EARG, "%s: is an embedder, a cross-encoder was expected", args->model);
+    if (!st) st = check_effort(args, model, err);
     if (!st) st = wr_pool_open(&pool, (unsigned)args->threads, wr_ranker_thread_start, err);
     if (!st) st = wr_lines_open(&lines, "-", err);
     if (!st) st = wr_texts_read(&texts, lines, SIZE_MAX, err);
@@ -89,7 +101,7 @@ static wr_status rerank(const rerank_args *args, wr_err *err)
 
 static int run(int argc, char **argv)
 {
-    rerank_args args = {0};
+    rerank_args args = {.keep = 1};
     const struct wr_option options[] = {
         {"model", "MODEL", "a cross-encoder: a Hugging Face directory or the name of a default model", WR_OPT_TEXT,
          &args.model},
@@ -103,6 +115,8 @@ static int run(int argc, char **argv)
         {"logits", "letters|top30", "refused, as --listwise", WR_OPT_TEXT, &args.logits},
         {"chat-template", "FILE", "refused, as --listwise", WR_OPT_TEXT, &args.template},
         {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"exit", "L", "layers to run (all)", WR_OPT_SIZE, &args.exit},
+        {"keep", "S", "share of the tokens that go on to the last layer (1)", WR_OPT_DOUBLE, &args.keep},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {0}};
     wr_err err;
