@@ -440,7 +440,7 @@ static wr_pass pass_of(const wr_model *model, const wr_effort *effort)
 static double share_of_work(const wr_model *model, const wr_pass *pass)
 {
     wr_pass whole = {.first_only = pass->first_only};
-    if (!pass->exit && !pass->keep) return 1;
+    if (!pass->exit && !(pass->keep > 0)) return 1;
     return wr_encoder_work(&model->encoder, pass, TYPICAL_TOKENS) /
            wr_encoder_work(&model->encoder, &whole, TYPICAL_TOKENS);
 }
