@@ -21,7 +21,7 @@ typedef int32_t sums __attribute__((vector_size(64)));
  * such rows of 64 bytes with unpack, which works inside of 16 bytes, gives vector v the rows 16 v .. 16 v + 15 in
  * order.
  *
- * 16 rows x 64 inputs: four steps of interleaving register i with register i + 8 turn each 16 x 16 bytes. */
+ * Four times 16 rows x 16 inputs side by side: four steps of interleaving register i with register i + 8 turn them. */
 INLINE void turn(__m512i r[16])
 {
     __m512i s[16];
@@ -36,28 +36,29 @@ INLINE void turn(__m512i r[16])
     }
 }
 
+/* 16 inputs from i of row 16 v + 4 l + j for l = 0..3. */
+INLINE __m512i four_rows(const wr_s8_rows *x, size_t row, size_t end, size_t i)
+{
+    const int8_t *q = x->q + row * x->stride + i;
+    __m512i r = _mm512_setzero_si512();
+    if (row < end) r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)q));
+    if (row + 4 < end)
+        r = _mm512_inserti32x4(r, _mm_loadu_si128((const __m128i *)(const void *)(q + 4 * x->stride)), 1);
+    if (row + 8 < end)
+        r = _mm512_inserti32x4(r, _mm_loadu_si128((const __m128i *)(const void *)(q + 8 * x->stride)), 2);
+    if (row + 12 < end)
+        r = _mm512_inserti32x4(r, _mm_loadu_si128((const __m128i *)(const void *)(q + 12 * x->stride)), 3);
+    return _mm512_xor_si512(r, _mm512_set1_epi8(-128));
+}
+
 static void turn_rows(const wr_s8_rows *x, size_t from, size_t rows, size_t in, uint8_t *panel)
 {
-    const __m512i offset = _mm512_set1_epi8(-128);
-    for (size_t i = 0; i < in; i += 64)
-        for (size_t lane = 0; lane < 4; lane++) {
-            __m512i r[16];
-            UNROLL for (size_t k = 0; k < 16; k++)
-            {
-                size_t row = k / 4 * 16 + 4 * lane + k % 4;
-                const int8_t *q = x->q + (from + row) * x->stride + i;
-                r[k] = row < rows ? _mm512_xor_si512(_mm512_loadu_si512(q), offset) : _mm512_setzero_si512();
-            }
-            turn(r);
-            UNROLL for (size_t k = 0; k < 16; k++)
-            {
-                uint8_t *to = panel + (i + k) * 64 + 16 * lane;
-                _mm_store_si128((__m128i *)(void *)to, _mm512_castsi512_si128(r[k]));
-                _mm_store_si128((__m128i *)(void *)(to + 16 * 64), _mm512_extracti32x4_epi32(r[k], 1));
-                _mm_store_si128((__m128i *)(void *)(to + 32 * 64), _mm512_extracti32x4_epi32(r[k], 2));
-                _mm_store_si128((__m128i *)(void *)(to + 48 * 64), _mm512_extracti32x4_epi32(r[k], 3));
-            }
-        }
+    for (size_t i = 0; i < in; i += 16) {
+        __m512i r[16];
+        UNROLL for (size_t k = 0; k < 16; k++) r[k] = four_rows(x, from + k / 4 * LANES + k % 4, from + rows, i);
+        turn(r);
+        UNROLL for (size_t k = 0; k < 16; k++) _mm512_store_si512(panel + (i + k) * 64, r[k]);
+    }
 }
 
 INLINE __m512i broadcast(const int8_t *x)
@@ -67,53 +68,64 @@ INLINE __m512i broadcast(const int8_t *x)
     return _mm512_set1_epi32(v);
 }
 
-/* A vector of sums of each of four outputs, to 16 rows of 4 numbers. */
+/* A vector of sums of each of four outputs, to four registers to[j]: of rows j, 4 + j, 8 + j, 12 + j the four sums. */
 INLINE void store_sums(const sums a[4], int32_t *to)
 {
     __m512i ab = _mm512_unpacklo_epi32((__m512i)a[0], (__m512i)a[1]);
     __m512i AB = _mm512_unpackhi_epi32((__m512i)a[0], (__m512i)a[1]);
     __m512i cd = _mm512_unpacklo_epi32((__m512i)a[2], (__m512i)a[3]);
     __m512i CD = _mm512_unpackhi_epi32((__m512i)a[2], (__m512i)a[3]);
-    __m512i t[4] = {_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd), _mm512_unpacklo_epi64(AB, CD),
-                    _mm512_unpackhi_epi64(AB, CD)};
-    UNROLL for (size_t j = 0; j < 4; j++)
+    _mm512_store_si512(to, _mm512_unpacklo_epi64(ab, cd));
+    _mm512_store_si512(to + LANES, _mm512_unpackhi_epi64(ab, cd));
+    _mm512_store_si512(to + 2 * LANES, _mm512_unpacklo_epi64(AB, CD));
+    _mm512_store_si512(to + 3 * LANES, _mm512_unpackhi_epi64(AB, CD));
+}
+
+/* One tile: four rows of the panel, interleaved, times the weights of four outputs. */
+INLINE void tile(const size_t vecs, sums a[VECS][4], const uint16_t *index, const int8_t *weight, const uint8_t *panel)
+{
+    __m512i r0 = _mm512_load_si512(panel + 64 * (size_t)index[0]);
+    __m512i r1 = _mm512_load_si512(panel + 64 * (size_t)index[1]);
+    __m512i r2 = _mm512_load_si512(panel + 64 * (size_t)index[2]);
+    __m512i r3 = _mm512_load_si512(panel + 64 * (size_t)index[3]);
+    __m512i low = _mm512_unpacklo_epi8(r0, r1), low2 = _mm512_unpacklo_epi8(r2, r3), x[VECS];
+    x[0] = _mm512_unpacklo_epi16(low, low2);
+    if (vecs > 1) x[1] = _mm512_unpackhi_epi16(low, low2);
+    if (vecs > 2) {
+        __m512i high = _mm512_unpackhi_epi8(r0, r1), high2 = _mm512_unpackhi_epi8(r2, r3);
+        x[2] = _mm512_unpacklo_epi16(high, high2);
+        if (vecs > 3) x[3] = _mm512_unpackhi_epi16(high, high2);
+    }
+    UNROLL for (size_t o = 0; o < 4; o++)
     {
-        int32_t *row = to + j * OUTS;
-        _mm_store_si128((__m128i *)(void *)row, _mm512_castsi512_si128(t[j]));
-        _mm_store_si128((__m128i *)(void *)(row + 4 * OUTS), _mm512_extracti32x4_epi32(t[j], 1));
-        _mm_store_si128((__m128i *)(void *)(row + 8 * OUTS), _mm512_extracti32x4_epi32(t[j], 2));
-        _mm_store_si128((__m128i *)(void *)(row + 12 * OUTS), _mm512_extracti32x4_epi32(t[j], 3));
+        __m512i b = broadcast(weight + 4 * o);
+        UNROLL for (size_t v = 0; v < vecs; v++) a[v][o] = (sums)_mm512_dpbusd_epi32((__m512i)a[v][o], x[v], b);
     }
 }
 
-/* Group g: the sums of its four outputs for vecs vectors of rows, to[row][OUTS]. */
+/* Group g: the sums of its four outputs for vecs vectors of rows, to[vecs][4] registers. A sum waits for the one before
+ * it; with one or two vectors every other tile therefore has sums of its own. */
 INLINE void group(const size_t vecs, const wr_s8_sparse *w, size_t g, const uint8_t *panel, int32_t *to)
 {
-    sums a[VECS][4];
-    UNROLL for (size_t o = 0; o < 4; o++) UNROLL for (size_t v = 0; v < vecs; v++) a[v][o] =
-        (sums)_mm512_set1_epi32(-128 * w->sum[4 * g + o]);
+    sums a[VECS][4], b[VECS][4];
+    UNROLL for (size_t o = 0; o < 4; o++) UNROLL for (size_t v = 0; v < vecs; v++)
+    {
+        a[v][o] = (sums)_mm512_set1_epi32(-128 * w->sum[4 * g + o]);
+        b[v][o] = (sums)_mm512_setzero_si512();
+    }
     const uint16_t *index = w->index + 4 * (size_t)w->start[g], *end = w->index + 4 * (size_t)w->start[g + 1];
     const int8_t *weight = w->w + 16 * (size_t)w->start[g];
-    for (; index < end; index += 4, weight += 16) {
-        __m512i r0 = _mm512_load_si512(panel + 64 * (size_t)index[0]);
-        __m512i r1 = _mm512_load_si512(panel + 64 * (size_t)index[1]);
-        __m512i r2 = _mm512_load_si512(panel + 64 * (size_t)index[2]);
-        __m512i r3 = _mm512_load_si512(panel + 64 * (size_t)index[3]);
-        __m512i low = _mm512_unpacklo_epi8(r0, r1), low2 = _mm512_unpacklo_epi8(r2, r3), x[VECS];
-        x[0] = _mm512_unpacklo_epi16(low, low2);
-        if (vecs > 1) x[1] = _mm512_unpackhi_epi16(low, low2);
-        if (vecs > 2) {
-            __m512i high = _mm512_unpackhi_epi8(r0, r1), high2 = _mm512_unpackhi_epi8(r2, r3);
-            x[2] = _mm512_unpacklo_epi16(high, high2);
-            if (vecs > 3) x[3] = _mm512_unpackhi_epi16(high, high2);
+    if (vecs <= 2)
+        for (; index + 4 < end; index += 8, weight += 32) {
+            tile(vecs, a, index, weight, panel);
+            tile(vecs, b, index + 4, weight + 16, panel);
         }
-        UNROLL for (size_t o = 0; o < 4; o++)
-        {
-            __m512i b = broadcast(weight + 4 * o);
-            UNROLL for (size_t v = 0; v < vecs; v++) a[v][o] = (sums)_mm512_dpbusd_epi32((__m512i)a[v][o], x[v], b);
-        }
+    for (; index < end; index += 4, weight += 16) tile(vecs, a, index, weight, panel);
+    UNROLL for (size_t v = 0; v < vecs; v++)
+    {
+        if (vecs <= 2) UNROLL for (size_t o = 0; o < 4; o++) a[v][o] += b[v][o];
+        store_sums(a[v], to + v * 4 * LANES);
     }
-    UNROLL for (size_t v = 0; v < vecs; v++) store_sums(a[v], to + v * LANES * OUTS);
 }
 
 #define GROUP(VECS_)                                                                                                   \
@@ -142,21 +154,50 @@ INLINE __m512 gelu(__m512 x)
     return _mm512_mul_ps(_mm512_fmadd_ps(z, y, _mm512_set1_ps(0.5f)), x);
 }
 
-/* n <= 16 outputs from o of some rows: what the sums mean. */
-static void finish(const wr_s8_sparse *w, size_t o, size_t n, const int32_t *sum, const float *row_scale, size_t rows,
-                   wr_s8_act act, float *y, size_t y_stride)
+/* What the sums of n <= 16 outputs stand for. */
+typedef struct ending {
+    __m512 scale, bias;
+    __mmask16 mask;
+    bool has_bias;
+    const float *row_scale;
+    float *y;
+    size_t y_stride;
+} ending;
+
+INLINE void finish_row(const ending *e, size_t row, __m512i sum, const wr_s8_act act)
 {
-    __mmask16 mask = (__mmask16)(0xffffu >> (16 - n));
-    __m512 scale = _mm512_maskz_loadu_ps(mask, w->scale + o), zero = _mm512_setzero_ps();
-    __m512 bias = w->bias ? _mm512_maskz_loadu_ps(mask, w->bias + o) : zero;
-    for (size_t r = 0; r < rows; r++, sum += OUTS, y += y_stride) {
-        __m512 s = _mm512_mul_ps(_mm512_set1_ps(row_scale[r]), scale);
-        __m512 v = _mm512_cvtepi32_ps(_mm512_load_si512(sum));
-        v = w->bias ? _mm512_fmadd_ps(s, v, bias) : _mm512_mul_ps(s, v);
-        if (act == WR_S8_GELU) v = gelu(v);
-        if (act == WR_S8_RELU) v = _mm512_max_ps(v, zero);
-        _mm512_mask_storeu_ps(y + o, mask, v);
+    __m512 s = _mm512_mul_ps(_mm512_set1_ps(e->row_scale[row]), e->scale), v = _mm512_cvtepi32_ps(sum);
+    v = e->has_bias ? _mm512_fmadd_ps(s, v, e->bias) : _mm512_mul_ps(s, v);
+    if (act == WR_S8_GELU) v = gelu(v);
+    if (act == WR_S8_RELU) v = _mm512_max_ps(v, _mm512_setzero_ps());
+    _mm512_mask_storeu_ps(e->y + row * e->y_stride, e->mask, v);
+}
+
+/* sum[4 groups][VECS][4] registers, as group() leaves them: rows of 16 outputs out of four times 4. */
+INLINE void finish(const ending *e, const int32_t *sum, size_t rows, const wr_s8_act act)
+{
+    enum { GROUP = VECS * 4 * LANES };
+    for (size_t i = 0; i < (rows + LANES - 1) / LANES * 4; i++, sum += LANES) {
+        __m512i a = _mm512_load_si512(sum), b = _mm512_load_si512(sum + GROUP);
+        __m512i c = _mm512_load_si512(sum + 2 * GROUP), d = _mm512_load_si512(sum + 3 * GROUP);
+        __m512i ab = _mm512_shuffle_i32x4(a, b, 0x44), AB = _mm512_shuffle_i32x4(a, b, 0xee);
+        __m512i cd = _mm512_shuffle_i32x4(c, d, 0x44), CD = _mm512_shuffle_i32x4(c, d, 0xee);
+        size_t row = i / 4 * LANES + i % 4;
+        if (row < rows) finish_row(e, row, _mm512_shuffle_i32x4(ab, cd, 0x88), act);
+        if (row + 4 < rows) finish_row(e, row + 4, _mm512_shuffle_i32x4(ab, cd, 0xdd), act);
+        if (row + 8 < rows) finish_row(e, row + 8, _mm512_shuffle_i32x4(AB, CD, 0x88), act);
+        if (row + 12 < rows) finish_row(e, row + 12, _mm512_shuffle_i32x4(AB, CD, 0xdd), act);
     }
+}
+
+static ending ending_at(const wr_s8_sparse *w, size_t o, size_t n, const float *row_scale, float *y, size_t y_stride)
+{
+    ending e = {.mask = (__mmask16)(0xffffu >> (16 - n)), .has_bias = w->bias != NULL, .row_scale = row_scale};
+    e.scale = _mm512_maskz_loadu_ps(e.mask, w->scale + o);
+    e.bias = w->bias ? _mm512_maskz_loadu_ps(e.mask, w->bias + o) : _mm512_setzero_ps();
+    e.y = y + o;
+    e.y_stride = y_stride;
+    return e;
 }
 
 static void spmm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,
@@ -171,8 +212,12 @@ static void spmm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, siz
         turn_rows(x, done, n, w->in, panel);
         for (size_t o = from; o < to; o += OUTS) {
             size_t outs = to - o < OUTS ? to - o : OUTS;
-            for (size_t g = 0; 4 * g < outs; g++) group_of[some](w, o / 4 + g, panel, sum + 4 * g);
-            finish(w, o, outs, sum, x->scale + done, n, act, y + done * y_stride, y_stride);
+            for (size_t g = 0; 4 * g < outs; g++) group_of[some](w, o / 4 + g, panel, sum + g * VECS * 4 * LANES);
+            ending e = ending_at(w, o, outs, x->scale + done, y + done * y_stride, y_stride);
+            if (act == WR_S8_GELU)
+                finish(&e, sum, n, WR_S8_GELU);
+            else
+                finish(&e, sum, n, act);
         }
         done += n;
     }
