@@ -21,12 +21,29 @@ static void init_ref(wr_kernels *table)
     wr_kernels_init_sparse_ref(table);
 }
 
+static void init_madd(wr_kernels *table)
+{
+    wr_kernels_init_avx2_s8(table);
+    wr_kernels_init_avx2_sparse(table);
+}
+
+static void init_vnni(wr_kernels *table)
+{
+    wr_kernels_init_avx2_vnni(table);
+    wr_kernels_init_avx2_vnni_sparse(table);
+}
+
+static void init_vnni_evex(wr_kernels *table)
+{
+    wr_kernels_init_avx2_vnni_evex(table);
+    wr_kernels_init_avx2_vnni_evex_sparse(table);
+}
+
 static void init_avx2(wr_kernels *table)
 {
     wr_kernels_init_avx2(table);
-    wr_kernels_init_avx2_s8(table);
-    wr_kernels_init_avx2_sparse(table);
-    if (has_avxvnni()) wr_kernels_init_avx2_vnni(table);
+    init_madd(table);
+    if (has_avxvnni()) init_vnni(table);
 }
 
 static void init_avx512(wr_kernels *table)
@@ -80,9 +97,9 @@ static void fill(wr_kernels *table, size_t level)
 static bool variant(const char *isa, wr_kernels *table)
 {
     void (*init)(wr_kernels * table) = NULL;
-    if (!strcmp(isa, "avx2_madd") && has(1)) init = wr_kernels_init_avx2_s8;
-    if (!strcmp(isa, "avx2_vnni") && has(1) && has_avxvnni()) init = wr_kernels_init_avx2_vnni;
-    if (!strcmp(isa, "avx2_vnni_evex") && has(3)) init = wr_kernels_init_avx2_vnni_evex;
+    if (!strcmp(isa, "avx2_madd") && has(1)) init = init_madd;
+    if (!strcmp(isa, "avx2_vnni") && has(1) && has_avxvnni()) init = init_vnni;
+    if (!strcmp(isa, "avx2_vnni_evex") && has(3)) init = init_vnni_evex;
     if (!init) return false;
     fill(table, 1);
     init(table);

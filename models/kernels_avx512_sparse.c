@@ -2,10 +2,13 @@
 
 #include "models/kernels_sparse.h"
 
-/* Up to 64 rows pass at a time, as 1 to 4 vectors of 16: 16 sums (4 outputs x 4 vectors) stay in registers while the
+/* Up to 64 rows pass at a time, as 2 to 4 vectors of 16: 16 sums (4 outputs x 4 vectors) stay in registers while the
  * tiles of a group pass. */
 
 enum { LANES = 16, VECS = 4, ROWS = VECS * LANES, OUTS = 16 };
+
+/* Up to so many rows half of a register would be idle, and loading it takes as long as when it is full. */
+enum { NARROW = 16 };
 
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -90,7 +93,7 @@ INLINE void tile(const size_t vecs, sums a[VECS][4], const uint16_t *index, cons
     __m512i r3 = _mm512_load_si512(panel + 64 * (size_t)index[3]);
     __m512i low = _mm512_unpacklo_epi8(r0, r1), low2 = _mm512_unpacklo_epi8(r2, r3), x[VECS];
     x[0] = _mm512_unpacklo_epi16(low, low2);
-    if (vecs > 1) x[1] = _mm512_unpackhi_epi16(low, low2);
+    x[1] = _mm512_unpackhi_epi16(low, low2);
     if (vecs > 2) {
         __m512i high = _mm512_unpackhi_epi8(r0, r1), high2 = _mm512_unpackhi_epi8(r2, r3);
         x[2] = _mm512_unpacklo_epi16(high, high2);
@@ -103,29 +106,16 @@ INLINE void tile(const size_t vecs, sums a[VECS][4], const uint16_t *index, cons
     }
 }
 
-/* Group g: the sums of its four outputs for vecs vectors of rows, to[vecs][4] registers. A sum waits for the one before
- * it; with one or two vectors every other tile therefore has sums of its own. */
+/* Group g: the sums of its four outputs for vecs vectors of rows, to[vecs][4] registers. */
 INLINE void group(const size_t vecs, const wr_s8_sparse *w, size_t g, const uint8_t *panel, int32_t *to)
 {
-    sums a[VECS][4], b[VECS][4];
-    UNROLL for (size_t o = 0; o < 4; o++) UNROLL for (size_t v = 0; v < vecs; v++)
-    {
-        a[v][o] = (sums)_mm512_set1_epi32(-128 * w->sum[4 * g + o]);
-        b[v][o] = (sums)_mm512_setzero_si512();
-    }
+    sums a[VECS][4];
+    UNROLL for (size_t o = 0; o < 4; o++) UNROLL for (size_t v = 0; v < vecs; v++) a[v][o] =
+        (sums)_mm512_set1_epi32(-128 * w->sum[4 * g + o]);
     const uint16_t *index = w->index + 4 * (size_t)w->start[g], *end = w->index + 4 * (size_t)w->start[g + 1];
     const int8_t *weight = w->w + 16 * (size_t)w->start[g];
-    if (vecs <= 2)
-        for (; index + 4 < end; index += 8, weight += 32) {
-            tile(vecs, a, index, weight, panel);
-            tile(vecs, b, index + 4, weight + 16, panel);
-        }
     for (; index < end; index += 4, weight += 16) tile(vecs, a, index, weight, panel);
-    UNROLL for (size_t v = 0; v < vecs; v++)
-    {
-        if (vecs <= 2) UNROLL for (size_t o = 0; o < 4; o++) a[v][o] += b[v][o];
-        store_sums(a[v], to + v * 4 * LANES);
-    }
+    UNROLL for (size_t v = 0; v < vecs; v++) store_sums(a[v], to + v * 4 * LANES);
 }
 
 #define GROUP(VECS_)                                                                                                   \
@@ -135,14 +125,13 @@ INLINE void group(const size_t vecs, const wr_s8_sparse *w, size_t g, const uint
         group(VECS_, w, g, panel, to);                                                                                 \
     }
 
-GROUP(1)
 GROUP(2)
 GROUP(3)
 GROUP(4)
 
 typedef void (*group_fn)(const wr_s8_sparse *w, size_t g, const uint8_t *panel, int32_t *to);
 
-static const group_fn group_of[VECS + 1] = {NULL, group_1, group_2, group_3, group_4};
+static const group_fn group_of[VECS + 1] = {NULL, NULL, group_2, group_3, group_4};
 
 INLINE __m512 gelu(__m512 x)
 {
@@ -203,6 +192,10 @@ static ending ending_at(const wr_s8_sparse *w, size_t o, size_t n, const float *
 static void spmm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,
                     void *scratch, float *y, size_t y_stride)
 {
+    if (rows <= NARROW) {
+        wr_spmm_s8_narrow(x, rows, w, from, to, act, scratch, y, y_stride);
+        return;
+    }
     uint8_t *panel = scratch;
     int32_t *sum = (int32_t *)(void *)(panel + wr_s8_stride(w->in) * ROWS);
     size_t vecs = (rows + LANES - 1) / LANES, parts = (vecs + VECS - 1) / VECS;

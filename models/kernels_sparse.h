@@ -60,8 +60,14 @@ size_t wr_s8_sparse_scratch(size_t in);
 void wr_spmm_s8_plain(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,
                       void *scratch, float *y, size_t y_stride);
 
+/* In registers of 256 bits with the instructions of AVX-512 VNNI. */
+void wr_spmm_s8_narrow(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,
+                       void *scratch, float *y, size_t y_stride);
+
 void wr_kernels_init_sparse_ref(wr_kernels *table);
 void wr_kernels_init_avx2_sparse(wr_kernels *table);
+void wr_kernels_init_avx2_vnni_sparse(wr_kernels *table);
+void wr_kernels_init_avx2_vnni_evex_sparse(wr_kernels *table);
 void wr_kernels_init_avx512_sparse(wr_kernels *table);
 
 #endif
