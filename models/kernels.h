@@ -113,7 +113,6 @@ typedef struct wr_kernels {
      * a multiple of 4; scratch has wr_s8_sparse_scratch(in) bytes, aligned to 64. */
     void (*spmm_s8)(const wr_s8_rows *x, size_t rows, const struct wr_s8_sparse *w, size_t from, size_t to,
                     wr_s8_act act, void *scratch, float *y, size_t y_stride);
-    double sparse_from; /* the share of zero blocks from which it is the faster one: see where it is set */
 
     /* ctx[i] = sum_j P_ij v_j / sum_j P_ij, P = softmax(q k' / sqrt(width)), in 16-bit integers:
      *     every query is taken to +-WR_ATTEND_QK by its own absmax, all keys by theirs, all values to +-WR_ATTEND_V;

@@ -3,5 +3,4 @@
 void wr_kernels_init_avx2_sparse(wr_kernels *table)
 {
     table->spmm_s8 = spmm_s8;
-    table->sparse_from = 0.75;
 }

@@ -4,7 +4,6 @@
 void wr_kernels_init_avx2_vnni_evex_sparse(wr_kernels *table)
 {
     table->spmm_s8 = spmm_s8;
-    table->sparse_from = 0.75;
 }
 
 void wr_spmm_s8_narrow(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, size_t from, size_t to, wr_s8_act act,

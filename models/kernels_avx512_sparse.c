@@ -219,5 +219,4 @@ static void spmm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, siz
 void wr_kernels_init_avx512_sparse(wr_kernels *table)
 {
     table->spmm_s8 = spmm_s8;
-    table->sparse_from = 0.75;
 }

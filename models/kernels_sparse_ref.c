@@ -26,5 +26,4 @@ void wr_spmm_s8_plain(const wr_s8_rows *x, size_t rows, const wr_s8_sparse *w, s
 void wr_kernels_init_sparse_ref(wr_kernels *table)
 {
     table->spmm_s8 = wr_spmm_s8_plain;
-    table->sparse_from = 0.5; /* it costs what it multiplies, at half of the dense loop's speed */
 }

@@ -123,7 +123,7 @@ static wr_status pack_halves(wr_linear *l, wr_weights *weights, const float *w)
 static wr_status pack_sparse(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale)
 {
     size_t bytes = wr_s8_sparse_bytes(q, l->out, l->in);
-    if (!bytes || wr_s8_sparsity(q, l->out, l->in) < wr_kernels_get()->sparse_from) return WR_OK;
+    if (!bytes || wr_s8_sparsity(q, l->out, l->in) < WR_SPARSE_FROM) return WR_OK;
     float *packed = wr_weights_own(weights, (bytes + 3) / 4);
     if (!packed) return WR_ENOMEM;
     wr_s8_sparse_pack(q, l->out, l->in, packed, &l->sparse);

@@ -67,6 +67,8 @@ static void compare(const wr_kernels *k, const shape *s, size_t rows, double spa
     x.q = memory(rows * x.stride);
     x.scale = memory(rows * sizeof *x.scale);
     x.sum = memory(rows * sizeof *x.sum);
+    for (size_t o = 0; o < s->out; o++) scale[o] = 0.01f;
+    for (size_t r = 0; r < rows; r++) x.scale[r] = 0.01f;
     for (size_t i = 0; i < rows * x.stride; i++) x.q[i] = (int8_t)((int)wr_test_below(&random, 255) - 127);
     void *packed = memory(k->packed_s8(s->out, s->in)), *blocks = memory(wr_s8_sparse_bytes(w, s->out, s->in));
     void *scratch = memory(wr_s8_sparse_scratch(s->in));
