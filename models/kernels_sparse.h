@@ -32,10 +32,9 @@
 
 #define WR_SPARSE_OUTS 4 /* outputs in a block, inputs in a tile */
 
-/* The share of zero blocks from which weights are better kept without them. Measured (tests/bench_sparse_gemm.c): with
- * 90 rows the sparse product is faster from 5 % (VNNI), 20 to 50 % (256 bits) on, and 2.3 or 1.3 to 1.8 times as fast
- * here; but a query of 8 tokens leaves lanes idle, and only from here on is its product about as fast as the dense one.
- */
+/* The share of zero blocks from which weights are better kept without them. Measured (BENCHMARKS.md): here 90 rows
+ * go 1.2 to 2.5 times as fast as with the dense product, and a query of 8 tokens, which leaves lanes idle, 0.6 to 1.1
+ * times; with 75 % it is 0.8 to 1.5. */
 #define WR_SPARSE_FROM 0.65
 
 /* An index has 16 bits. */

@@ -28,7 +28,7 @@ static const shape shapes[] = {
     {"BERT down", 3072, 768, WR_S8_PLAIN},
 };
 
-static const double levels[] = {0, 0.5, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95};
+static const double levels[] = {0, 0.5, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95};
 
 enum { NSHAPES = sizeof shapes / sizeof *shapes, NLEVELS = sizeof levels / sizeof *levels };
 
