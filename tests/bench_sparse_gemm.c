@@ -97,7 +97,8 @@ int main(int argc, char **argv)
     size_t rows = argc > 2 ? (size_t)atoi(argv[2]) : 512;
     if (argc > 1 && !wr_kernels_for(argv[1], &named)) return fprintf(stderr, "%s: not on this CPU\n", argv[1]), 2;
     if (argc > 1) k = &named;
-    printf("kernels %s, %zu rows, one thread: times faster than the dense product at a sparsity of\n", k->isa, rows);
+    printf("kernels %s, %zu rows, one thread: times faster than the dense product at a sparsity of\n",
+           argc > 1 ? argv[1] : k->isa, rows);
     printf("%-20s %12s %7s", "", "in -> out", "GOP/s");
     for (size_t i = 0; i < NLEVELS; i++) printf(" %5.0f%%", 100 * levels[i]);
     printf("\n");
