@@ -133,18 +133,11 @@ static wr_status beir_path(const char *folder, char *out, size_t cap, wr_err *er
     return wr_fail(err, WR_ENOTFOUND, "%s: the folder holds neither corpus.jsonl nor corpus.jsonl.gz", folder);
 }
 
-static wr_status unsupported(wr_corpus_format format, const char *path, wr_err *err)
-{
-    if (format == WR_CORPUS_CIFF) return wr_fail(err, WR_EUNSUPPORTED, "%s: CIFF files are not read yet", path);
-    return WR_OK;
-}
-
 wr_status wr_corpus_open(wr_corpus **out, const char *path, wr_corpus_format format, wr_err *err)
 {
     char file[4096];
     *out = NULL;
-    wr_status st = unsupported(format, path, err);
-    if (st) return st;
+    wr_status st = WR_OK;
     if (strcmp(path, "-") != 0 && wr_path_is_dir(path)) {
         if (format != WR_CORPUS_AUTO && format != WR_CORPUS_BEIR)
             return wr_fail(err, WR_EFORMAT, "%s: a folder, expected a file of format %s", path,
@@ -155,11 +148,15 @@ wr_status wr_corpus_open(wr_corpus **out, const char *path, wr_corpus_format for
     }
     wr_corpus *corpus = calloc(1, sizeof *corpus);
     if (!corpus) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    bool piped = strcmp(path, "-") == 0;
+    if (format == WR_CORPUS_AUTO && !piped && wr_ciff_is(path)) format = WR_CORPUS_CIFF;
     corpus->format = format;
-    if (!(corpus->sha = wr_sha256_new())) st = wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
-    if (!st) st = wr_lines_open(&corpus->lines, path, err);
+    if (format == WR_CORPUS_CIFF && piped) st = wr_fail(err, WR_EARG, "CIFF is read more than once: expected a file, not -");
+    if (!st && !(corpus->path = strdup(path))) st = wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if (!st && !(corpus->sha = wr_sha256_new())) st = wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if (!st && format == WR_CORPUS_CIFF) st = wr_ciff_open(&corpus->ciff, path, err);
+    else if (!st) st = wr_lines_open(&corpus->lines, path, err);
     if (!st && format == WR_CORPUS_AUTO) st = tell_format(corpus, err);
-    if (!st) st = unsupported(corpus->format, path, err);
     if (st)
         wr_corpus_close(corpus);
     else
@@ -173,6 +170,8 @@ void wr_corpus_close(wr_corpus *corpus)
     char hex[WR_SHA256_HEX];
     if (corpus->sha) wr_sha256_finish(corpus->sha, hex);
     wr_lines_close(corpus->lines);
+    wr_ciff_close(corpus->ciff);
+    free(corpus->path);
     json_decref(corpus->record);
     free(corpus->dumped);
     free(corpus->token);
@@ -207,6 +206,10 @@ wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err)
     case WR_CORPUS_MSMARCO:
         st = wr_corpus_next_tsv(corpus, doc, err);
         break;
+    case WR_CORPUS_CIFF:
+        st = wr_ciff_next(corpus->ciff, doc, err);
+        corpus->number += doc->docno != NULL;
+        break;
     case WR_CORPUS_TREC:
         st = wr_corpus_next_trec(corpus, doc, err);
         break;
@@ -214,8 +217,8 @@ wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err)
         st = wr_corpus_next_json(corpus, doc, err);
     }
     if (!st && doc->docno)
-        st = wr_docno_check("the document's id", doc->docno, doc->docno_len, wr_lines_path(corpus->lines),
-                            wr_lines_number(corpus->lines), err);
+        st = wr_docno_check("the document's id", doc->docno, doc->docno_len, corpus->path,
+                            corpus->ciff ? corpus->number : wr_lines_number(corpus->lines), err);
     if (st || !doc->docno) {
         doc->docno = NULL;
         return st;
@@ -232,6 +235,11 @@ wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err)
 
 void wr_corpus_progress(const wr_corpus *corpus, uint64_t *read, uint64_t *total)
 {
+    if (corpus->ciff) { /* there are no lines: documents */
+        *read = corpus->number;
+        *total = wr_ciff_ndocs(corpus->ciff);
+        return;
+    }
     *read = wr_lines_bytes_read(corpus->lines);
     *total = wr_lines_bytes_total(corpus->lines);
 }

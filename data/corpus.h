@@ -58,7 +58,7 @@ void wr_corpus_close(wr_corpus *corpus);
  * repeats is the index builder's business. */
 wr_status wr_corpus_next(wr_corpus *corpus, wr_doc *doc, wr_err *err);
 
-/* For progress: bytes of the stored file read so far, and in all (0 = unknown). */
+/* For progress: bytes of the stored file read so far, and in all (0 = unknown); documents of a CIFF. */
 void wr_corpus_progress(const wr_corpus *corpus, uint64_t *read, uint64_t *total);
 
 /* The hash of the documents read so far (SHA-256 over length-prefixed docno, title, text, metadata of each, and of what

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "data/bytes.h"
+#include "data/ciff.h"
 #include "data/corpus.h"
 #include "data/hash.h"
 #include "data/json.h"
@@ -22,6 +23,10 @@ struct wr_corpus {
     json_t *record;                   /* jsonl              */
     char *dumped;                     /* its metadata       */
     wr_bytes raw, docno, title, text; /* the other formats  */
+
+    wr_ciff *ciff; /* instead of lines */
+    char *path;
+    size_t number; /* CIFF: documents so far */
 
     const char **token; /* [token_cap] of the vector */
     float *weight;

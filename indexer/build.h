@@ -21,6 +21,11 @@
  * nothing else; the documents that are indexed; a file. */
 typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FILE } wr_idf_source;
 
+/* Whether approximate search of the learned sparse postings is prepared (a second file, about as large): by default from
+ * WR_CLUSTERS_FROM passages on. Below, exact search is as fast (BENCHMARKS.md, "Learned sparse"). */
+typedef enum wr_sparse_index { WR_SPARSE_INDEX_AUTO, WR_SPARSE_INDEX_EXACT, WR_SPARSE_INDEX_APPROX } wr_sparse_index;
+#define WR_CLUSTERS_FROM 100000
+
 typedef struct wr_build_options {
     const char *corpus;
     wr_corpus_format format;
@@ -32,6 +37,7 @@ typedef struct wr_build_options {
     bool fast_build;
     const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
     bool no_sparse;         /* vectors that the corpus brings are left out                                   */
+    wr_sparse_index sparse_index;
     wr_idf_source idf;
     const char *idf_file; /* of WR_IDF_FILE */
     wr_pool *pool;

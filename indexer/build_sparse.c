@@ -22,6 +22,7 @@ struct wr_sparse_build {
     uint32_t *df;   /* [vocabulary] --idf corpus of texts    */
     uint64_t *seen; /* [vocabulary] the last document that had the token, from 1 */
     uint64_t ndocs;
+    bool clusters;
 };
 
 /* Address space for the ids of a document of 64 MiB, a token for each byte. */
@@ -216,6 +217,22 @@ static wr_status write_table(const wr_sparse_build *b, const wr_idf *table, wr_e
     return wr_file_commit(file, err);
 }
 
+/* The second file, for approximate search. */
+static wr_status write_clusters(wr_sparse_build *b, const char *postings, uint64_t documents, wr_err *err)
+{
+    char path[PATH_MAX];
+    wr_sparse *sparse = NULL;
+    const wr_sparse_ann_params defaults = {0};
+    b->clusters = b->o->sparse_index == WR_SPARSE_INDEX_APPROX ||
+                  (b->o->sparse_index == WR_SPARSE_INDEX_AUTO && documents >= WR_CLUSTERS_FROM);
+    if (!b->clusters) return WR_OK;
+    wr_status st = wr_generation_file(b->generation, WR_FILE_CLUSTERS, path, err);
+    if (!st) st = wr_sparse_open(&sparse, postings, err);
+    if (!st) st = wr_sparse_ann_build(sparse, path, &defaults, b->o->pool, err);
+    wr_sparse_close(sparse);
+    return st;
+}
+
 wr_status wr_sparse_build_commit(wr_sparse_build *b, uint64_t documents, wr_err *err)
 {
     char path[PATH_MAX];
@@ -226,6 +243,7 @@ wr_status wr_sparse_build_commit(wr_sparse_build *b, uint64_t documents, wr_err 
         wr_sparse_writer_abort(writer);
     else
         st = wr_sparse_writer_commit_weights(writer, path, err);
+    if (!st) st = write_clusters(b, path, documents, err);
     if (st || strcmp(b->query, "idf")) return st;
     if (!strcmp(b->idf, "model")) return write_table(b, wr_model_idf(b->o->sparse), err);
     if (!strcmp(b->idf, "corpus")) {
@@ -242,6 +260,7 @@ void wr_sparse_build_describe(const wr_sparse_build *b, wr_index_info *info)
     info->sparse_documents = b->imported ? "vectors" : "model";
     info->sparse_query = b->query;
     info->sparse_idf = b->idf;
+    info->sparse_clusters = b->clusters;
     if (!b->model) return;
     info->sparse_model_path = b->model->path;
     info->sparse_model_sha256 = b->model->sha256;

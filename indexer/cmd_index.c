@@ -13,7 +13,7 @@
 #define DEFAULT_MODEL "all-MiniLM-L6-v2"
 
 struct args {
-    const char *corpus, *out, *format, *dense, *sparse, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
+    const char *corpus, *out, *format, *dense, *sparse, *sparse_index, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
     const char *precision;
     bool no_dense, no_sparse, fast_build;
     double k1, b, prune_ratio;
@@ -135,6 +135,11 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
 {
     if (a->no_sparse && a->sparse) return wr_fail(err, WR_EARG, "--no-sparse and --sparse exclude each other");
     build->no_sparse = a->no_sparse;
+    if (a->sparse_index) {
+        if (strcmp(a->sparse_index, "exact") && strcmp(a->sparse_index, "approx"))
+            return wr_fail(err, WR_EARG, "--sparse-index %s: expected exact or approx", a->sparse_index);
+        build->sparse_index = a->sparse_index[0] == 'e' ? WR_SPARSE_INDEX_EXACT : WR_SPARSE_INDEX_APPROX;
+    }
     if (!a->idf) return WR_OK;
     build->idf = !strcmp(a->idf, "model") ? WR_IDF_MODEL : !strcmp(a->idf, "corpus") ? WR_IDF_CORPUS : WR_IDF_FILE;
     build->idf_file = a->idf;
@@ -269,6 +274,8 @@ static int run(int argc, char **argv)
         {"sparse", "MODEL", "a learned sparse index: encodes documents with MODEL; its tokenizer is the query's",
          WR_OPT_TEXT, &a.sparse},
         {"no-sparse", NULL, "builds no learned sparse index, also of a corpus of vectors", WR_OPT_FLAG, &a.no_sparse},
+        {"sparse-index", "exact|approx", "with approx also what sparse[mode=approx] searches (by size)", WR_OPT_TEXT,
+         &a.sparse_index},
         {"idf", "model|corpus|FILE", "what a query's tokens weigh (the model's table; without one the model runs)",
          WR_OPT_TEXT, &a.idf},
         {"prune-ratio", "R", "drops learned weights up to this share of a document's largest (0)", WR_OPT_DOUBLE,

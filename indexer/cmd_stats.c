@@ -16,7 +16,8 @@ enum { PARTS_MAX = WR_FILE_COUNT + 3 };
 
 static const char *const file_holds[WR_FILE_COUNT] = {"texts, by number and by docno (LMDB)", "passage -> document",
                                                       "BM25 impact postings", "vectors", "dense index (FAISS)",
-                                                      "learned sparse postings", "weights of a query's tokens"};
+                                                      "learned sparse postings", "weights of a query's tokens",
+                                                      "vectors and clusters for approximate sparse search"};
 
 static size_t list_parts(const wr_manifest *m, const wr_sparse_stats *s, struct part part[PARTS_MAX])
 {

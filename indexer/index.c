@@ -23,6 +23,7 @@ struct wr_index {
     wr_sparse *bm25;
     wr_dense *dense;   /* NULL without */
     wr_sparse *sparse; /* learned; NULL without */
+    wr_sparse_ann *clusters;
     wr_map passages_map, query_map;
     const float *query_weight; /* [nquery] in the map, or NULL */
     size_t nquery;
@@ -46,7 +47,10 @@ static wr_status file_path(char path[PATH_MAX], const char *dir, const char *gen
  * holds their headers. Their readers check the rest as they go. */
 static size_t blocks_at_open(enum wr_index_file which)
 {
-    return which == WR_FILE_BM25 || which == WR_FILE_SPARSE || which == WR_FILE_VECTORS ? 1 : SIZE_MAX;
+    return which == WR_FILE_BM25 || which == WR_FILE_SPARSE || which == WR_FILE_CLUSTERS ||
+                   which == WR_FILE_VECTORS
+               ? 1
+               : SIZE_MAX;
 }
 
 static wr_status verify_files(const wr_manifest *m, const char *dir, wr_err *err)
@@ -143,6 +147,10 @@ static wr_status open_sparse(wr_index *x, const char *dir, wr_err *err)
     char path[PATH_MAX];
     if (!x->manifest.info.has_sparse) return WR_OK;
     wr_status st = open_postings(x, dir, WR_FILE_SPARSE, &x->sparse, err);
+    if (!st && x->manifest.file[WR_FILE_CLUSTERS].present) {
+        st = file_path(path, dir, x->manifest.info.generation, WR_FILE_CLUSTERS, err);
+        if (!st) st = wr_sparse_ann_open(&x->clusters, x->sparse, path, err);
+    }
     if (st || !x->manifest.file[WR_FILE_QUERY].present) return st;
     st = file_path(path, dir, x->manifest.info.generation, WR_FILE_QUERY, err);
     return st ? st : open_query_weights(x, path, err);
@@ -209,6 +217,7 @@ void wr_index_close(wr_index *x)
     if (!x) return;
     wr_docstore_close(x->docs);
     wr_sparse_close(x->bm25);
+    wr_sparse_ann_close(x->clusters);
     wr_sparse_close(x->sparse);
     wr_dense_close(x->dense);
     wr_map_close(&x->passages_map);
@@ -254,6 +263,11 @@ const wr_dense *wr_index_dense(const wr_index *x)
 const wr_sparse *wr_index_sparse(const wr_index *x)
 {
     return x->sparse;
+}
+
+const wr_sparse_ann *wr_index_clusters(const wr_index *x)
+{
+    return x->clusters;
 }
 
 const float *wr_index_query_weights(const wr_index *x, size_t *n)
@@ -306,6 +320,7 @@ static wr_status verify_stores(const char *dir, wr_err *err)
     st = wr_docstore_verify(x->docs, err);
     if (!st) st = wr_sparse_verify(x->bm25, err);
     if (!st && x->sparse) st = wr_sparse_verify(x->sparse, err);
+    if (!st && x->clusters) st = wr_sparse_ann_verify(x->clusters, err);
     if (!st && x->dense) {
         st = file_path(path, dir, x->manifest.info.generation, WR_FILE_VECTORS, err);
         if (!st) st = wr_vectors_open(&vectors, path, err);

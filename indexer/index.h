@@ -9,6 +9,7 @@
  *     sparse.bin       learned sparse postings (sparse.h; terms are the model's tokens), absent without
  *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id), absent
  *                      where queries go through the model
+ *     clusters.bin     for approximate search of sparse.bin (sparse_ann.h), absent where it is not wanted
  *     vectors.bin      dense vectors (dense.h), absent without dense
  *     dense.faiss      the FAISS index, absent for "Flat" and without dense
  *
@@ -22,7 +23,8 @@
  *             "factory","fast_build","documents_cut"} or null,
  *   "sparse": {"model": {"path","sha256","name"} or null (then there are no token limits), "max_doc_tokens",
  *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
- *              "idf": where the table is from, "model", "corpus", "file" or "none", "prune_ratio", "documents_cut"} or null
+ *              "idf": where the table is from, "model", "corpus", "file" or "none", "clusters", "prune_ratio",
+ *              "documents_cut"} or null
  *   "segments": [{"base": 0, "passages": N, "documents": N,
  *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}],
  *   "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and "xxh3"
@@ -41,6 +43,7 @@
 #include "indexer/dense.h"
 #include "indexer/docstore.h"
 #include "indexer/sparse.h"
+#include "indexer/sparse_ann.h"
 
 typedef struct wr_index wr_index;
 
@@ -63,6 +66,7 @@ typedef struct wr_index_info {
     const char *sparse_documents;   /* "model", "vectors"                                        */
     const char *sparse_query;       /* "idf" (table), "model" (inference), "none" (given alone)  */
     const char *sparse_idf;         /* "model", "corpus", "file", "none"                         */
+    bool sparse_clusters;           /* approximate search is possible                            */
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
     uint64_t sparse_documents_cut;
@@ -80,6 +84,7 @@ const wr_docstore *wr_index_docstore(const wr_index *index);
 const wr_sparse *wr_index_bm25(const wr_index *index);
 const wr_dense *wr_index_dense(const wr_index *index); /* NULL without dense */
 const wr_sparse *wr_index_sparse(const wr_index *index); /* learned; NULL without */
+const wr_sparse_ann *wr_index_clusters(const wr_index *index); /* of the learned postings; NULL without */
 
 /* What a query's tokens weigh, [*n] by token id; NULL where sparse_query is not "idf". */
 const float *wr_index_query_weights(const wr_index *index, size_t *n);

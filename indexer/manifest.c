@@ -23,7 +23,7 @@
 #define DUMP (JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(15))
 
 const char *const wr_index_file_name[WR_FILE_COUNT] = {"docs.mdb",    "passages.bin", "bm25.bin", "vectors.bin",
-                                                       "dense.faiss", "sparse.bin",   "query.bin"};
+                                                       "dense.faiss", "sparse.bin",   "query.bin", "clusters.bin"};
 
 bool wr_generation_parse(const char *name, uint32_t *number)
 {
@@ -205,6 +205,7 @@ static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
     info->sparse_documents = choice_of(f, sparse, "documents", documents, 2);
     info->sparse_query = choice_of(f, sparse, "query", query, 3);
     info->sparse_idf = choice_of(f, sparse, "idf", idf, 4);
+    info->sparse_clusters = flag_of(f, sparse, "clusters");
     info->sparse_prune_ratio = real_of(f, sparse, "prune_ratio", 1);
     info->sparse_documents_cut = number_of(f, sparse, "documents_cut", 0, UINT32_MAX);
     read_sparse_model(f, sparse, info);
@@ -218,6 +219,7 @@ void wr_manifest_expects(const wr_index_info *info, bool expected[WR_FILE_COUNT]
     for (size_t i = 0; i < WR_FILE_COUNT; i++) expected[i] = i <= WR_FILE_BM25;
     expected[WR_FILE_SPARSE] = info->has_sparse;
     expected[WR_FILE_QUERY] = info->has_sparse && !strcmp(info->sparse_query, "idf");
+    expected[WR_FILE_CLUSTERS] = info->has_sparse && info->sparse_clusters;
     expected[WR_FILE_VECTORS] = info->has_dense;
     expected[WR_FILE_FAISS] = info->has_dense && strcmp(info->dense_factory, "Flat");
 }
@@ -372,9 +374,9 @@ static json_t *dense_json(const wr_index_info *i)
 static json_t *sparse_json(const wr_index_info *i)
 {
     if (!i->has_sparse) return json_null();
-    json_t *sparse = json_pack("{s:s, s:s, s:s, s:f, s:I, s:n}", "documents", i->sparse_documents, "query",
-                               i->sparse_query, "idf", i->sparse_idf, "prune_ratio", i->sparse_prune_ratio,
-                               "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
+    json_t *sparse = json_pack("{s:s, s:s, s:s, s:b, s:f, s:I, s:n}", "documents", i->sparse_documents, "query",
+                               i->sparse_query, "idf", i->sparse_idf, "clusters", (int)i->sparse_clusters, "prune_ratio",
+                               i->sparse_prune_ratio, "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
     if (!sparse || !i->sparse_model_sha256 || !*i->sparse_model_sha256) return sparse;
     json_t *model = json_pack("{s:s, s:s, s:s}", "path", i->sparse_model_path, "sha256", i->sparse_model_sha256, "name",
                               i->sparse_model_name);

@@ -28,6 +28,7 @@ enum wr_index_file {
     WR_FILE_FAISS,
     WR_FILE_SPARSE,
     WR_FILE_QUERY,
+    WR_FILE_CLUSTERS,
     WR_FILE_COUNT
 };
 extern const char *const wr_index_file_name[WR_FILE_COUNT];

@@ -196,7 +196,8 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
 {
     const wr_index_info *info = wr_index_info_get(s->ranker->index);
     wr_pipeline_scope scope = {.default_pipeline = info->default_pipeline, .has_bm25 = s->ranker->has_bm25,
-                               .has_dense = info->has_dense, .has_sparse = info->has_sparse};
+                               .has_dense = info->has_dense, .has_sparse = info->has_sparse,
+                               .has_sparse_ann = info->has_sparse && info->sparse_clusters};
     if (request->query_len > WR_MAX_QUERY_BYTES)
         return wr_fail(err, WR_EARG, "query: %zu bytes, at most %d", request->query_len, WR_MAX_QUERY_BYTES);
     if (request->k < 1 || request->k > WR_MAX_K || request->offset > WR_MAX_K - request->k)

@@ -5,7 +5,7 @@
  * business; otherwise it is one task on the pool. The search looks at the clock, so the lists end at the soft deadline
  * by themselves.
  *
- * Two phases, as OpenSearch has them: the first searches with the heavy tokens alone, at least `two_phase` times the
+ * Exact unless the stage says otherwise. Two phases, as OpenSearch has them: the first searches with the heavy tokens alone, at least `two_phase` times the
  * heaviest, and keeps TWO_PHASE_EXPANSION times as many documents as are asked for; the second scores those with all.
  */
 #include <math.h>
@@ -206,6 +206,11 @@ static wr_status search_twice(const wr_scratch *s, const wr_stage *stage, const 
 static wr_status search(const wr_scratch *s, const wr_stage *stage, const wr_sparse_query *query, wr_arena *arena,
                         wr_hits *hits)
 {
+    bool approx = stage->mode == WR_SPARSE_APPROX || stage->heap_factor > 0 || stage->query_cut;
+    const wr_sparse_ann_options options = {(float)stage->heap_factor, (uint32_t)stage->query_cut};
+    if (approx)
+        return wr_sparse_ann_search(wr_index_clusters(s->ranker->index), query, stage->depth, &options, s->exclude,
+                                    s->nexclude, &s->budget, arena, hits);
     if (stage->two_phase > 0) return search_twice(s, stage, query, arena, hits);
     return search_once(s, query, stage->depth, arena, hits);
 }

@@ -70,6 +70,33 @@ Test(corpus, jsonl_takes_several_names_of_its_fields)
     wr_corpus_close(corpus);
 }
 
+Test(corpus, documents_may_bring_vectors)
+{
+    wr_doc doc;
+    wr_err err = {0};
+    wr_corpus *corpus = open_corpus(wr_test_text("v.jsonl", "{\"id\":\"a\",\"contents\":\"c\",\"vector\":{\"b\":2,\"a\":"
+                                                            "0.5,\"none\":0},\"url\":\"u\"}\n"
+                                                            "{\"id\":\"b\",\"vector\":{}}\n"),
+                                    WR_CORPUS_AUTO);
+    cr_assert_eq(wr_corpus_format_of(corpus), WR_CORPUS_VECTORS);
+    cr_assert_eq(wr_corpus_next(corpus, &doc, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(doc.text, "c");
+    cr_assert_str_eq(doc.metadata, "{\"url\":\"u\"}");
+    cr_assert_eq(doc.ntokens, 2);
+    cr_assert_str_eq(doc.token[0], "b");
+    cr_assert_eq(doc.weight[0], 2);
+    cr_assert_str_eq(doc.token[1], "a");
+    cr_assert_eq(doc.weight[1], 0.5f);
+    expect(corpus, "b", "", "", "");
+    expect(corpus, NULL, NULL, NULL, NULL);
+    wr_corpus_close(corpus);
+    refuse("{\"id\":\"a\",\"vector\":{\"b\":-1}}", WR_CORPUS_AUTO, WR_EFORMAT, "is no number from 0");
+    refuse("{\"id\":\"a\",\"vector\":{\"b\":\"x\"}}", WR_CORPUS_AUTO, WR_EFORMAT, "is no number from 0");
+    refuse("{\"id\":\"a\",\"vector\":{\"b\":1e39}}", WR_CORPUS_AUTO, WR_EFORMAT, "is no number from 0");
+    refuse("{\"id\":\"a\",\"vector\":{\"\":1}}", WR_CORPUS_AUTO, WR_EFORMAT, "longer than 1024 bytes");
+    refuse("{\"id\":\"a\",\"text\":\"b\"}", WR_CORPUS_VECTORS, WR_EFORMAT, "an object of token weights");
+}
+
 Test(corpus, other_fields_become_metadata_with_sorted_keys)
 {
     wr_corpus *corpus = open_corpus(
@@ -271,7 +298,6 @@ Test(corpus, what_is_no_known_format_is_refused)
            "line 1: expected a JSON object, a tab-separated record or a TREC document");
     refuse("[{\"_id\":\"a\"}]\n", WR_CORPUS_AUTO, WR_EFORMAT,
            "line 1: expected a JSON object, a tab-separated record or a TREC document");
-    refuse("x", WR_CORPUS_CIFF, WR_EUNSUPPORTED, "CIFF files are not read yet");
 }
 
 Test(corpus, formats_have_names)
