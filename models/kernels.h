@@ -81,6 +81,11 @@ typedef struct wr_kernels {
      * wr_kernels_pack() for this table. Bits as said above; |got - want| <= 1e-6 * sum_i |x[r][i] * w[o][i]|. */
     void (*gemm_f32)(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out, float *y,
                      size_t y_stride);
+    /* m[o] = max_r y[r][o] + bias[o] (bias may be NULL) of the same product, rows >= 1: what a text says about every
+     * word of a vocabulary, without y, which would be larger than anything else. Same bits as the product, then the
+     * maximum, then the bias. Likewise gemm_max_bf16 and gemm_max_s8. */
+    void (*gemm_max_f32)(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out,
+                         const float *bias, float *m);
     size_t gemm_cols; /* outputs in a panel: what the registers hold */
 
     /* Packs scale * w[o * w_stride + i], panel after panel, missing outputs as zeros. */
@@ -92,6 +97,8 @@ typedef struct wr_kernels {
      * depend on the batch. |got - want| <= 1e-6 * sum_i |x w| of the rounded numbers, 8e-3 of the unrounded. */
     void (*gemm_bf16)(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
                       float *y, size_t y_stride);
+    void (*gemm_max_bf16)(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                          const float *bias, float *m);
 
     /* ---- 8-bit integers: the same bits on every instruction set, since sums of integers are exact in any order, no
      * intermediate saturates, and every float operation is written down below with its order ---- */
@@ -105,6 +112,8 @@ typedef struct wr_kernels {
      * the result is rounded by next: gelu(x) = x * fmaf(z, G(z * z), 1/2), z = x held to +-WR_GELU8_END. */
     void (*gemm_s8)(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
                     float *y, size_t y_stride);
+    /* m[o] = max_r y[r][o] + bias[o] for from <= o < to, y the product without bias and act; rows >= 1. */
+    void (*gemm_max_s8)(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, float *m);
     size_t s8_cols;
     size_t (*packed_s8)(size_t out, size_t in);                            /* bytes of a packed matrix */
     void (*pack_s8)(const int8_t *w, size_t out, size_t in, void *packed); /* w [out, in]              */

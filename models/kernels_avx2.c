@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdbool.h>
 
 #include "models/kernels.h"
@@ -239,7 +240,8 @@ INLINE void tile(const size_t rows, const float *x, size_t x_stride, const float
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6)
+TILE(4)
+TILE(5) TILE(6)
 
     typedef void (*tile_fn)(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,
                             bool more);
@@ -276,6 +278,32 @@ static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, co
                 at += some;
             }
         }
+}
+
+/* Every tile is computed into a buffer of its own and folded. */
+static void gemm_max_f32(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out,
+                         const float *bias, float *m)
+{
+    size_t groups = (rows + ROWS - 1) / ROWS;
+    float sums[ROWS * COLS];
+    for (size_t o = 0; o < out; o += COLS) {
+        __m256 a = _mm256_set1_ps(-INFINITY), b = a;
+        for (size_t g = 0, at = 0; g < groups; g++) {
+            size_t some = rows * (g + 1) / groups - at;
+            for (size_t i = 0; i < in; i += WR_GEMM_DEPTH)
+                tiles[some](x + at * x_stride + i, x_stride, packed + o * in + i * COLS,
+                            in - i < WR_GEMM_DEPTH ? in - i : WR_GEMM_DEPTH, sums, COLS, i > 0);
+            for (size_t r = 0; r < some; r++) {
+                a = _mm256_max_ps(_mm256_loadu_ps(sums + r * COLS), a);
+                b = _mm256_max_ps(_mm256_loadu_ps(sums + r * COLS + LANES), b);
+            }
+            at += some;
+        }
+        store(m + o, out - o, bias ? _mm256_add_ps(a, load(bias + o, out - o)) : a);
+        if (out - o <= LANES) continue;
+        size_t rest = out - o - LANES;
+        store(m + o + LANES, rest, bias ? _mm256_add_ps(b, load(bias + o + LANES, rest)) : b);
+    }
 }
 
 /* 8 outputs and 8 inputs at a time pass through registers that are turned. */
@@ -316,6 +344,7 @@ void wr_kernels_init_avx2(wr_kernels *table)
     table->add_norm_f32 = add_norm_f32;
     table->softmax_f32 = softmax_f32;
     table->gemm_f32 = gemm_f32;
+    table->gemm_max_f32 = gemm_max_f32;
     table->gemm_cols = COLS;
     table->pack_f32 = pack_f32;
 }

@@ -213,7 +213,8 @@ TILE(1)
 TILE(2)
 TILE(3)
 TILE(4)
-TILE(5) TILE(6)
+TILE(5)
+TILE(6)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -284,8 +285,25 @@ INLINE void read_inputs(const wr_s8_rows *x, size_t at, size_t rows, size_t i, s
 #endif
 }
 
-static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
-                    float *y, size_t y_stride)
+/* The largest of a tile's products for each output, and of those that m holds when it is not the first tile. */
+INLINE void fold(const wr_s8_rows *x, size_t at, size_t rows, const wr_s8_weights *w, size_t o, const int32_t *acc,
+                 float *m)
+{
+    for (size_t half = 0; half < 2 && o < w->out; half++, o += LANES, acc += LANES) {
+        size_t n = w->out - o;
+        __m256 scale = load(w->scale + o, n), max = at ? load(m + o, n) : _mm256_set1_ps(-INFINITY);
+        for (size_t r = 0; r < rows; r++) {
+            __m256i offset = _mm256_set1_epi32(OFFSET * x->sum[at + r]);
+            __m256 v = _mm256_cvtepi32_ps(_mm256_sub_epi32(load_words(acc + r * COLS), offset));
+            max = _mm256_max_ps(_mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(x->scale[at + r]), scale), v), max);
+        }
+        store(m + o, n, max);
+    }
+}
+
+/* Outputs from .. to of all rows, or with max what the rows' largest are. */
+INLINE void multiply(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
+                     const bool max, float *y, size_t y_stride)
 {
     size_t groups = (rows + ROWS - 1) / ROWS, row_bytes = (w->in + GROUP - 1) / GROUP * GROUP;
     inputs in;
@@ -301,10 +319,26 @@ static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, si
                 for (size_t p = 0; p < panels; p++, weight += COLS * row_bytes)
                     tiles[some](in.at, in.stride, weight, (n + GROUP - 1) / GROUP, i > 0, acc[p]);
             }
-            for (size_t p = 0; p < panels; p++) finish(x, at, some, w, o + p * COLS, acc[p], act, y, y_stride);
+            for (size_t p = 0; p < panels; p++)
+                if (max)
+                    fold(x, at, some, w, o + p * COLS, acc[p], y);
+                else
+                    finish(x, at, some, w, o + p * COLS, acc[p], act, y, y_stride);
             at += some;
         }
     }
+}
+
+static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
+                    float *y, size_t y_stride)
+{
+    multiply(x, rows, w, from, to, act, false, y, y_stride);
+}
+
+static void gemm_max_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, float *m)
+{
+    multiply(x, rows, w, from, to, WR_S8_PLAIN, true, m, 0);
+    for (size_t o = from; o < to && w->bias; o++) m[o] += w->bias[o];
 }
 
 /* ---- attention ---- */
@@ -347,7 +381,8 @@ TILE16(1)
 TILE16(2)
 TILE16(3)
 TILE16(4)
-TILE16(5) TILE16(6)
+TILE16(5)
+TILE16(6)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
@@ -541,6 +576,7 @@ static void fill_s8(wr_kernels *table)
 {
     table->quantize_s8 = quantize_s8;
     table->gemm_s8 = gemm_s8;
+    table->gemm_max_s8 = gemm_max_s8;
     table->s8_cols = COLS;
     table->packed_s8 = packed_s8;
     table->pack_s8 = pack_s8;

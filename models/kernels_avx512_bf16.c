@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -53,7 +54,8 @@ TILE(1)
 TILE(2)
 TILE(3)
 TILE(4)
-TILE(5) TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(5)
+TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const uint16_t *x, const uint16_t *w, size_t n, bool more, float *sums);
 
@@ -80,8 +82,20 @@ static void store_tile(const float *sums, size_t rows, size_t cols, float *y, si
     }
 }
 
-static void gemm_bf16(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
-                      float *y, size_t y_stride)
+/* The largest of a tile's products for each output, and of those that m holds when it is not the first tile. */
+static void fold(const float *sums, size_t rows, size_t cols, bool more, float *m)
+{
+    for (size_t half = 0; half < 2 && half * LANES < cols; half++, sums += LANES, m += LANES) {
+        __mmask16 mask = first(cols - half * LANES);
+        __m512 max = more ? _mm512_maskz_loadu_ps(mask, m) : _mm512_set1_ps(-INFINITY);
+        for (size_t r = 0; r < rows; r++) max = _mm512_max_ps(_mm512_loadu_ps(sums + r * COLS), max);
+        _mm512_mask_storeu_ps(m, mask, max);
+    }
+}
+
+/* All outputs of all rows, or with max what the rows' largest are. */
+INLINE void multiply(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                     const bool max, float *y, size_t y_stride)
 {
     size_t groups = (rows + ROWS - 1) / ROWS, row_len = (in + 1) / 2 * 2;
     uint16_t inputs[ROWS * DEPTH];
@@ -97,14 +111,31 @@ static void gemm_bf16(const float *x, size_t x_stride, size_t rows, size_t in, c
                 for (size_t p = 0; p < panels; p++, w += COLS * row_len)
                     tiles[some](inputs, w, (n + 1) / 2, i > 0, sums[p]);
             }
-            for (size_t p = 0; p < panels; p++)
-                store_tile(sums[p], some, out - o - p * COLS, y + at * y_stride + o + p * COLS, y_stride);
+            for (size_t p = 0, c = o; p < panels; p++, c += COLS)
+                if (max)
+                    fold(sums[p], some, out - c, at > 0, y + c);
+                else
+                    store_tile(sums[p], some, out - c, y + at * y_stride + c, y_stride);
             at += some;
         }
     }
 }
 
+static void gemm_bf16(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                      float *y, size_t y_stride)
+{
+    multiply(x, x_stride, rows, in, packed, out, false, y, y_stride);
+}
+
+static void gemm_max_bf16(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                          const float *bias, float *m)
+{
+    multiply(x, x_stride, rows, in, packed, out, true, m, 0);
+    for (size_t o = 0; o < out && bias; o++) m[o] += bias[o];
+}
+
 void wr_kernels_init_avx512_bf16(wr_kernels *table)
 {
     table->gemm_bf16 = gemm_bf16;
+    table->gemm_max_bf16 = gemm_max_bf16;
 }

@@ -193,7 +193,8 @@ TILE(3)
 TILE(4)
 TILE(5)
 TILE(6)
-TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+TILE(7)
+TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -267,8 +268,26 @@ INLINE void read_inputs(const wr_s8_rows *x, size_t at, size_t rows, size_t i, s
 #endif
 }
 
-static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
-                    float *y, size_t y_stride)
+/* The largest of a tile's products for each output, and of those that m holds when it is not the first tile. */
+INLINE void fold(const wr_s8_rows *x, size_t at, size_t rows, const wr_s8_weights *w, size_t o, const int32_t *acc,
+                 float *m)
+{
+    for (size_t half = 0; half < 2 && o < w->out; half++, o += LANES, acc += LANES) {
+        __mmask16 mask = first(w->out - o);
+        __m512 scale = _mm512_maskz_loadu_ps(mask, w->scale + o);
+        __m512 max = at ? _mm512_maskz_loadu_ps(mask, m + o) : _mm512_set1_ps(-INFINITY);
+        for (size_t r = 0; r < rows; r++) {
+            __m512i offset = _mm512_set1_epi32(OFFSET * x->sum[at + r]);
+            __m512 v = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(acc + r * COLS), offset));
+            max = _mm512_max_ps(_mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(x->scale[at + r]), scale), v), max);
+        }
+        _mm512_mask_storeu_ps(m + o, mask, max);
+    }
+}
+
+/* Outputs from .. to of all rows, or with max what the rows' largest are. */
+INLINE void multiply(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
+                     const bool max, float *y, size_t y_stride)
 {
     size_t groups = (rows + ROWS - 1) / ROWS, row_bytes = (w->in + GROUP - 1) / GROUP * GROUP;
     inputs in;
@@ -284,10 +303,26 @@ static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, si
                 for (size_t p = 0; p < panels; p++, weight += COLS * row_bytes)
                     tiles[some](in.at, in.stride, weight, (n + GROUP - 1) / GROUP, i > 0, acc[p]);
             }
-            for (size_t p = 0; p < panels; p++) finish(x, at, some, w, o + p * COLS, acc[p], act, y, y_stride);
+            for (size_t p = 0; p < panels; p++)
+                if (max)
+                    fold(x, at, some, w, o + p * COLS, acc[p], y);
+                else
+                    finish(x, at, some, w, o + p * COLS, acc[p], act, y, y_stride);
             at += some;
         }
     }
+}
+
+static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
+                    float *y, size_t y_stride)
+{
+    multiply(x, rows, w, from, to, act, false, y, y_stride);
+}
+
+static void gemm_max_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, float *m)
+{
+    multiply(x, rows, w, from, to, WR_S8_PLAIN, true, m, 0);
+    for (size_t o = from; o < to && w->bias; o++) m[o] += w->bias[o];
 }
 
 /* ---- attention ---- */
@@ -333,7 +368,8 @@ TILE16(4)
 TILE16(5)
 TILE16(6)
 TILE16(7)
-TILE16(8) TILE16(9) TILE16(10) TILE16(11) TILE16(12)
+TILE16(8)
+TILE16(9) TILE16(10) TILE16(11) TILE16(12)
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);
@@ -532,6 +568,7 @@ static void fill_s8(wr_kernels *table)
 {
     table->quantize_s8 = quantize_s8;
     table->gemm_s8 = gemm_s8;
+    table->gemm_max_s8 = gemm_max_s8;
     table->s8_cols = COLS;
     table->packed_s8 = packed_s8;
     table->pack_s8 = pack_s8;

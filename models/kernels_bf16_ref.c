@@ -49,7 +49,24 @@ static void gemm_bf16(const float *x, size_t x_stride, size_t rows, size_t in, c
         }
 }
 
+static void gemm_max_bf16(const float *x, size_t x_stride, size_t rows, size_t in, const uint16_t *packed, size_t out,
+                          const float *bias, float *m)
+{
+    size_t row_len = (in + 1) / 2 * 2;
+    for (size_t o = 0; o < out; o += WR_BF16_COLS) {
+        size_t n = out - o < WR_BF16_COLS ? out - o : WR_BF16_COLS;
+        float y[WR_BF16_COLS];
+        for (size_t c = 0; c < n; c++) m[o + c] = -INFINITY;
+        for (size_t r = 0; r < rows; r++) {
+            gemm_bf16(x + r * x_stride, x_stride, 1, in, packed + o * row_len, n, y, WR_BF16_COLS);
+            for (size_t c = 0; c < n; c++) m[o + c] = y[c] > m[o + c] ? y[c] : m[o + c];
+        }
+        for (size_t c = 0; c < n && bias; c++) m[o + c] += bias[o + c];
+    }
+}
+
 void wr_kernels_init_ref_bf16(wr_kernels *table)
 {
     table->gemm_bf16 = gemm_bf16;
+    table->gemm_max_bf16 = gemm_max_bf16;
 }

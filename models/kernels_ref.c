@@ -134,6 +134,21 @@ static void gemm_f32(const float *x, size_t x_stride, size_t rows, size_t in, co
         }
 }
 
+static void gemm_max_f32(const float *x, size_t x_stride, size_t rows, size_t in, const float *packed, size_t out,
+                         const float *bias, float *m)
+{
+    for (size_t o = 0; o < out; o += COLS) {
+        size_t n = out - o < COLS ? out - o : COLS;
+        float y[COLS];
+        for (size_t c = 0; c < n; c++) m[o + c] = -INFINITY;
+        for (size_t r = 0; r < rows; r++) {
+            gemm_f32(x + r * x_stride, x_stride, 1, in, packed + o * in, n, y, COLS);
+            for (size_t c = 0; c < n; c++) m[o + c] = y[c] > m[o + c] ? y[c] : m[o + c];
+        }
+        for (size_t c = 0; c < n && bias; c++) m[o + c] += bias[o + c];
+    }
+}
+
 static void pack_f32(const float *w, size_t w_stride, size_t out, size_t in, float scale, float *packed)
 {
     for (size_t panel = 0; panel < out; panel += COLS, packed += COLS * in)
@@ -153,6 +168,7 @@ void wr_kernels_init_ref(wr_kernels *table)
         .add_norm_f32 = add_norm_f32,
         .softmax_f32 = softmax_f32,
         .gemm_f32 = gemm_f32,
+        .gemm_max_f32 = gemm_max_f32,
         .gemm_cols = COLS,
         .pack_f32 = pack_f32,
     };

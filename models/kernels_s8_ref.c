@@ -53,19 +53,37 @@ float wr_gelu8(float x)
     return fmaf(z, y, 0.5f) * x;
 }
 
+/* scale and sum of one output of one row. */
+static int32_t product(const wr_s8_rows *x, size_t r, const wr_s8_weights *w, size_t o, float *scale)
+{
+    const int8_t *q = x->q + r * x->stride, *weight = (const int8_t *)w->packed + o * w->in;
+    int32_t sum = 0;
+    for (size_t i = 0; i < w->in; i++) sum += q[i] * weight[i];
+    *scale = x->scale[r] * w->scale[o];
+    return sum;
+}
+
 static void gemm_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, wr_s8_act act,
                     float *y, size_t y_stride)
 {
-    const int8_t *packed = w->packed;
     for (size_t r = 0; r < rows; r++)
         for (size_t o = from; o < to; o++) {
-            const int8_t *q = x->q + r * x->stride, *weight = packed + o * w->in;
-            int32_t sum = 0;
-            for (size_t i = 0; i < w->in; i++) sum += q[i] * weight[i];
-            float scale = x->scale[r] * w->scale[o];
-            float v = w->bias ? fmaf(scale, (float)sum, w->bias[o]) : scale * (float)sum;
+            float scale, sum = (float)product(x, r, w, o, &scale);
+            float v = w->bias ? fmaf(scale, sum, w->bias[o]) : scale * sum;
             y[r * y_stride + o] = act == WR_S8_GELU ? wr_gelu8(v) : act == WR_S8_RELU && !(v > 0) ? 0 : v;
         }
+}
+
+static void gemm_max_s8(const wr_s8_rows *x, size_t rows, const wr_s8_weights *w, size_t from, size_t to, float *m)
+{
+    for (size_t o = from; o < to; o++) {
+        float scale, max = -INFINITY;
+        for (size_t r = 0; r < rows; r++) {
+            float sum = (float)product(x, r, w, o, &scale), v = scale * sum;
+            max = v > max ? v : max;
+        }
+        m[o] = w->bias ? max + w->bias[o] : max;
+    }
 }
 
 static size_t packed_s8(size_t out, size_t in)
@@ -163,6 +181,7 @@ void wr_kernels_init_ref_s8(wr_kernels *table)
 {
     table->quantize_s8 = quantize_s8;
     table->gemm_s8 = gemm_s8;
+    table->gemm_max_s8 = gemm_max_s8;
     table->s8_cols = 1;
     table->packed_s8 = packed_s8;
     table->pack_s8 = pack_s8;

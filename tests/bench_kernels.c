@@ -22,7 +22,13 @@ static const shape shapes[] = {{384, 1152}, {384, 384},  {384, 1536}, {1536, 384
                                {768, 2304}, {768, 3072}, {3072, 768}};
 static const char *const isas[] = {"ref", "avx2", "avx2_madd", "avx2_vnni_evex", "avx512", "avx512_vnni"};
 
-enum { NSHAPES = sizeof shapes / sizeof *shapes, NISAS = sizeof isas / sizeof *isas, RUNS = 15, TOKENS = 89 };
+enum {
+    NSHAPES = sizeof shapes / sizeof *shapes,
+    NISAS = sizeof isas / sizeof *isas,
+    RUNS = 15,
+    TOKENS = 89,
+    VOCAB = 30522
+};
 
 /* The same numbers every time (a linear congruential generator; its high bits will do). */
 static uint32_t next(void)
@@ -80,6 +86,16 @@ static void run_s8_gelu(const work *w)
     w->k->gemm_s8(&w->q, w->rows, &w->s8, 0, w->out, WR_S8_GELU, w->y, w->out);
 }
 
+static void run_max_f32(const work *w)
+{
+    w->k->gemm_max_f32(w->x, w->in, w->rows, w->in, w->f32, w->out, NULL, w->y);
+}
+
+static void run_max_s8(const work *w)
+{
+    w->k->gemm_max_s8(&w->q, w->rows, &w->s8, 0, w->out, w->y);
+}
+
 static double best_ns(void (*run)(const work *w), const work *w)
 {
     uint64_t best = UINT64_MAX;
@@ -133,6 +149,18 @@ static void bench_shape(const wr_kernels *k, size_t rows, shape s)
     work_free(&w);
 }
 
+/* A passage against a vocabulary, with every logit written and with the maximum over its tokens alone. */
+static void bench_max(const wr_kernels *k, size_t dim)
+{
+    work w = work_for(k, TOKENS, (shape){dim, VOCAB});
+    double ops = 2.0 * TOKENS * (double)dim * VOCAB;
+    run_quantize(&w);
+    printf("  %4zu -> %d, %d rows, and only the maximum", dim, VOCAB, TOKENS);
+    printf(": f32 %5.1f, %5.1f GFLOP/s", ops / best_ns(run_f32, &w), ops / best_ns(run_max_f32, &w));
+    printf("  s8 %5.1f, %5.1f GOP/s\n", ops / best_ns(run_s8, &w), ops / best_ns(run_max_s8, &w));
+    work_free(&w);
+}
+
 static void bench_attention(const wr_kernels *k)
 {
     enum { HEADS = 12, WIDTH = 32, DIM = HEADS * WIDTH };
@@ -167,6 +195,7 @@ int main(int argc, char **argv)
         printf("%s, %zu rows\n", isas[i], rows);
         bool slow = !i; /* the twins: one shape, few rows */
         for (size_t s = 0; s < (slow ? 1 : NSHAPES); s++) bench_shape(&k, slow ? 8 : rows, shapes[s]);
+        if (!slow) bench_max(&k, 384), bench_max(&k, 768);
         bench_attention(&k);
     }
     return 0;

@@ -289,6 +289,35 @@ Test(kernels, gemm_has_the_same_bits_on_every_isa_and_for_any_number_of_rows)
     }
 }
 
+static void check_max(const wr_kernels *k, size_t rows, size_t in, size_t out, bool with_bias)
+{
+    wr_test_random random = {rows * 77 + in * 5 + out};
+    float *x = numbers(&random, rows * (in + 1), 1), *w = numbers(&random, out * in, 1);
+    float *bias = numbers(&random, out, 1), *got = numbers(&random, out, 1), after = got[out];
+    float *y = numbers(&random, rows * out, 1), *packed = malloc(wr_kernels_packed(k, out, in) * sizeof *packed);
+    wr_kernels_pack(k, w, out, in, packed);
+    k->gemm_f32(x, in + 1, rows, in, packed, out, y, out);
+    k->gemm_max_f32(x, in + 1, rows, in, packed, out, with_bias ? bias : NULL, got);
+    for (size_t o = 0; o < out; o++) {
+        float want = y[o];
+        for (size_t r = 1; r < rows; r++) want = y[r * out + o] > want ? y[r * out + o] : want;
+        if (with_bias) want += bias[o];
+        cr_assert_eq(got[o], want, "%s, %zu rows, %zu -> %zu: output %zu", k->isa, rows, in, out, o);
+    }
+    cr_assert_eq(got[out], after);
+    free(x), free(w), free(bias), free(got), free(y), free(packed);
+}
+
+Test(kernels, the_maximum_over_rows_is_that_of_the_product)
+{
+    FOR_EACH_ISA(k)
+    {
+        for (size_t rows = 1; rows <= 26; rows++) check_max(&k, rows, 37, 40, rows % 2);
+        for (size_t out = 1; out <= 70; out += 3) check_max(&k, 14, 66, out, out % 2);
+        check_max(&k, 30, 800, 33, true);
+    }
+}
+
 Test(kernels, gemm_is_within_its_tolerance)
 {
     enum { IN = 3072, OUT = 32 };

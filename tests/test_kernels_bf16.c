@@ -114,6 +114,39 @@ Test(kernels_bf16, a_row_has_the_same_bits_in_every_batch)
     free(x), free(w), free(y), free(p);
 }
 
+static void check_max(const wr_kernels *k, size_t rows, size_t in, size_t out, bool with_bias)
+{
+    wr_test_random random = {rows * 77 + in * 5 + out};
+    float *x = numbers(&random, rows * (in + 1)), *w = numbers(&random, out * in), *y = numbers(&random, rows * out);
+    float *bias = numbers(&random, out), *got = numbers(&random, out), after = got[out];
+    uint16_t *p = packed(w, out, in);
+    k->gemm_bf16(x, in + 1, rows, in, p, out, y, out);
+    k->gemm_max_bf16(x, in + 1, rows, in, p, out, with_bias ? bias : NULL, got);
+    for (size_t o = 0; o < out; o++) {
+        float want = y[o];
+        for (size_t r = 1; r < rows; r++) want = y[r * out + o] > want ? y[r * out + o] : want;
+        if (with_bias) want += bias[o];
+        cr_assert_eq(got[o], want, "%s, %zu rows, %zu -> %zu: output %zu", k->isa, rows, in, out, o);
+    }
+    cr_assert_eq(got[out], after);
+    free(x), free(w), free(y), free(bias), free(got), free(p);
+}
+
+static void check_maxima(const wr_kernels *k)
+{
+    for (size_t rows = 1; rows <= 26; rows++) check_max(k, rows, 37, 40, rows % 2);
+    for (size_t out = 1; out <= 140; out += 9) check_max(k, 14, 66, out, out % 2);
+    check_max(k, 30, 800, 33, true);
+}
+
+Test(kernels_bf16, the_maximum_over_rows_is_that_of_the_product)
+{
+    wr_kernels plain = twin();
+    check_maxima(&plain);
+    wr_kernels k = best();
+    check_maxima(&k);
+}
+
 Test(kernels_bf16, a_level_without_the_instruction_has_no_product)
 {
     static const char *const isas[] = {"ref", "avx2", "avx512"};

@@ -148,6 +148,44 @@ Test(kernels_s8, a_product_has_the_same_bits_on_every_isa)
     }
 }
 
+static void check_max(const wr_kernels *k, size_t rows, size_t in, size_t out, bool with_bias)
+{
+    wr_test_random random = {rows * 77 + in * 5 + out};
+    float *x = numbers(&random, rows * in, 2), *scale = numbers(&random, out, 0.01f), *bias = numbers(&random, out, 1);
+    float *y = numbers(&random, rows * out, 1), *got = numbers(&random, out, 1), after = got[out];
+    int8_t *w = random_bytes(&random, out * in);
+    void *packed = malloc(k->packed_s8(out, in));
+    wr_s8_rows q = rows_for(rows, in);
+    k->quantize_s8(x, rows, in, NULL, &q);
+    k->pack_s8(w, out, in, packed);
+    wr_s8_weights weights = {packed, scale, NULL, out, in};
+    k->gemm_s8(&q, rows, &weights, 0, out, WR_S8_PLAIN, y, out);
+    size_t middle = out / 2 / k->s8_cols * k->s8_cols;
+    if (with_bias) weights.bias = bias;
+    k->gemm_max_s8(&q, rows, &weights, middle, out, got);
+    k->gemm_max_s8(&q, rows, &weights, 0, middle, got);
+    for (size_t o = 0; o < out; o++) {
+        float want = y[o];
+        for (size_t r = 1; r < rows; r++) want = y[r * out + o] > want ? y[r * out + o] : want;
+        if (with_bias) want += bias[o];
+        cr_assert_eq(got[o], want, "%s, %zu rows, %zu -> %zu: output %zu: %g, expected %g", k->isa, rows, in, out, o,
+                     got[o], want);
+    }
+    cr_assert_eq(got[out], after);
+    rows_free(&q);
+    free(x), free(scale), free(bias), free(y), free(got), free(w), free(packed);
+}
+
+Test(kernels_s8, the_maximum_over_rows_is_that_of_the_product)
+{
+    FOR_EACH_ISA(k)
+    {
+        for (size_t rows = 1; rows <= 26; rows++) check_max(&k, rows, 37, 40, rows % 2);
+        for (size_t out = 1; out <= 140; out += 9) check_max(&k, 14, 66, out, out % 2);
+        check_max(&k, 30, 800, 33, true);
+    }
+}
+
 Test(kernels_s8, gelu_is_within_its_tolerance)
 {
     wr_kernels plain = ref();
