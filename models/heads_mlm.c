@@ -1,11 +1,10 @@
 #include "models/heads_mlm.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Tokens that are multiplied with a tile at a time: [96, WR_MLM_TILE] logits are 72 KB. A multiple of WR_ROW_STEP. */
+/* Tokens that are transformed at a time, a multiple of WR_ROW_STEP. */
 #define BLOCK_ROWS 96
 
 /* ---- reading ---- */
@@ -102,7 +101,6 @@ typedef struct run {
     const float *h;   /* [ntok, dim] what the decoder multiplies, in floats */
     wr_s8_rows bytes; /* or as bytes                                        */
     bool integers;
-    float *y; /* [BLOCK_ROWS, WR_MLM_TILE] logits of a block and a tile     */
     float *m; /* [nseq, vocab]                                              */
 } run;
 
@@ -126,43 +124,26 @@ static wr_status transform(const wr_mlm *mlm, const float *x, size_t ntok, wr_ar
     return WR_OK;
 }
 
-static void fold(float *m, const float *y, size_t n)
-{
-    for (size_t i = 0; i < n; i++) m[i] = y[i] > m[i] ? y[i] : m[i];
-}
-
-/* The logits of tokens at .. at + n for one tile into the maxima of their texts; *seq is the text of the first one. */
-static void run_block(const run *r, const wr_linear *tile, size_t from, size_t at, size_t n, size_t *seq)
+static wr_status run_tiles(const run *r, const wr_budget *budget)
 {
     const wr_mlm *mlm = r->mlm;
-    if (r->integers) {
-        wr_s8_rows rows = r->bytes;
-        rows.q += at * rows.stride;
-        rows.scale += at;
-        rows.sum += at;
-        wr_linear_run_bytes(tile, &rows, n, WR_LINEAR_SUM, r->y, NULL);
-    } else {
-        wr_linear_run(tile, r->h + at * mlm->dim, n, WR_LINEAR_SUM, NULL, r->y);
-    }
-    for (size_t i = 0; i < n; i++) {
-        while (at + i >= r->batch->cu[*seq + 1]) ++*seq;
-        fold(r->m + *seq * mlm->vocab + from, r->y + i * tile->out, tile->out);
-    }
-}
-
-static wr_status run_tiles(const run *r, size_t ntok, const wr_budget *budget)
-{
-    const wr_mlm *mlm = r->mlm;
-    for (size_t t = 0; t < mlm->ntiles; t++) {
-        const wr_linear *tile = &mlm->tile[t];
-        size_t from = t * WR_MLM_TILE, seq = 0;
+    const uint32_t *cu = r->batch->cu;
+    for (size_t t = 0, from = 0; t < mlm->ntiles; from += mlm->tile[t++].out) {
         if (wr_budget_spent(budget)) return WR_STOPPED;
-        for (size_t at = 0; at < ntok; at += BLOCK_ROWS)
-            run_block(r, tile, from, at, ntok - at < BLOCK_ROWS ? ntok - at : BLOCK_ROWS, &seq);
-        for (size_t s = 0; s < r->batch->nseq; s++)
-            for (size_t i = 0; i < tile->out; i++) r->m[s * mlm->vocab + from + i] += mlm->bias[from + i];
+        for (size_t s = 0; s < r->batch->nseq; s++) {
+            wr_s8_rows bytes = r->bytes;
+            if (r->integers) bytes.q += cu[s] * bytes.stride, bytes.scale += cu[s], bytes.sum += cu[s];
+            wr_linear_max(&mlm->tile[t], r->h + cu[s] * mlm->dim, &bytes, cu[s + 1] - cu[s], mlm->bias + from,
+                          r->m + s * mlm->vocab + from);
+        }
     }
     return WR_OK;
+}
+
+/* BLAS reads the rows of each text in whole groups, so the last text's may reach behind the end. */
+static size_t h_rows(size_t ntok)
+{
+    return ntok + WR_ROW_STEP - 1;
 }
 
 wr_status wr_mlm_max(const wr_mlm *mlm, const float *states, const wr_batch *batch, wr_arena *arena,
@@ -170,20 +151,18 @@ wr_status wr_mlm_max(const wr_mlm *mlm, const float *states, const wr_batch *bat
 {
     size_t ntok = batch->cu[batch->nseq];
     run r = {.mlm = mlm, .batch = batch, .m = m, .integers = mlm->tile[0].form == WR_LINEAR_S8};
-    float *h = wr_arena_calloc(arena, wr_padded_rows(ntok) * mlm->dim, sizeof *h);
-    r.y = wr_arena_alloc(arena, BLOCK_ROWS * WR_MLM_TILE * sizeof *r.y);
-    if (!h || !r.y || (r.integers && !wr_s8_rows_init(&r.bytes, arena, ntok, mlm->dim))) return WR_ENOMEM;
+    float *h = wr_arena_calloc(arena, h_rows(ntok) * mlm->dim, sizeof *h);
+    if (!h || (r.integers && !wr_s8_rows_init(&r.bytes, arena, ntok, mlm->dim))) return WR_ENOMEM;
     r.h = h;
     wr_status st = transform(mlm, states, ntok, arena, h);
     if (st) return st;
     if (r.integers) wr_linear_quantize(&mlm->tile[0], h, ntok, &r.bytes);
-    for (size_t i = 0; i < batch->nseq * mlm->vocab; i++) m[i] = -INFINITY;
-    return run_tiles(&r, ntok, budget);
+    return run_tiles(&r, budget);
 }
 
 size_t wr_mlm_arena_bytes(const wr_mlm *mlm, size_t ntok)
 {
-    size_t rows = wr_padded_rows(ntok), dim = mlm->dim;
-    return (rows * dim + BLOCK_ROWS * (WR_MLM_TILE + dim) + dim) * sizeof(float) + wr_s8_rows_bytes(ntok, dim) +
+    size_t rows = h_rows(ntok), dim = mlm->dim;
+    return (rows * dim + BLOCK_ROWS * dim + dim) * sizeof(float) + wr_s8_rows_bytes(ntok, dim) +
            wr_s8_rows_bytes(BLOCK_ROWS, dim) + 8 * WR_ARENA_ALIGN;
 }

@@ -8,8 +8,8 @@
  *     DistilBERT  vocab_transform, vocab_layer_norm, vocab_projector.weight, vocab_projector.bias
  * D [vocab, dim] is the word embeddings where the file has no decoder of its own (tied weights).
  *
- * The maximum is taken while the product runs: D is cut into tiles of some outputs, each multiplied with a block of
- * tokens into a small buffer and folded into m. The logits [tokens, vocab] (60 MB for a passage of BERT's length) never
+ * The maximum is taken while the product runs, in the kernel: D is cut into tiles of some outputs, and each is
+ * multiplied with one text after the other. The logits [tokens, vocab] (60 MB for a passage of BERT's length) never
  * exist. (SPLADE's max pooling, arXiv 2109.10086; the order of maximum, bias and activation does not matter.)
  */
 #ifndef WR_MODELS_HEADS_MLM_H

@@ -383,6 +383,42 @@ void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_line
     wr_linear_run_shared(linear, x, rows, end, bytes, y, NULL);
 }
 
+/* By way of [ROWS, COLS] outputs on the stack, 72 KB. */
+static void max_with_blas(const wr_linear *l, const float *x, size_t rows, const float *bias, float *m)
+{
+    enum { ROWS = 8 * WR_ROW_STEP, COLS = 192 };
+    float y[ROWS * COLS];
+    for (size_t o = 0; o < l->out; o++) m[o] = -INFINITY;
+    for (size_t from = 0; from < l->out; from += COLS)
+        for (size_t at = 0; at < rows; at += ROWS) {
+            size_t cols = l->out - from < COLS ? l->out - from : COLS, some = rows - at < ROWS ? rows - at : ROWS;
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)wr_padded_rows(some), (int)cols, (int)l->in, 1,
+                        x + at * l->in, (int)l->in, l->w + from * l->in, (int)l->in, 0, y, COLS);
+            for (size_t r = 0; r < some; r++)
+                for (size_t o = 0; o < cols; o++)
+                    m[from + o] = y[r * COLS + o] > m[from + o] ? y[r * COLS + o] : m[from + o];
+        }
+    for (size_t o = 0; o < l->out; o++) m[o] += bias[o];
+}
+
+void wr_linear_max(const wr_linear *linear, const float *x, const wr_s8_rows *bytes, size_t rows, const float *bias,
+                   float *m)
+{
+    const wr_kernels *k = wr_kernels_get();
+    size_t in = linear->in, out = linear->out;
+    if (linear->form == WR_LINEAR_S8) {
+        wr_s8_weights w = linear->s8;
+        w.bias = bias;
+        k->gemm_max_s8(bytes, rows, &w, 0, out, m);
+    } else if (linear->form == WR_LINEAR_BF16) {
+        k->gemm_max_bf16(x, in, rows, in, linear->bf16, out, bias, m);
+    } else if (linear->form == WR_LINEAR_F32) {
+        k->gemm_max_f32(x, in, rows, in, linear->w, out, bias, m);
+    } else {
+        max_with_blas(linear, x, rows, bias, m);
+    }
+}
+
 static void hold_blas(void)
 {
     openblas_set_num_threads(1);

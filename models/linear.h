@@ -79,6 +79,12 @@ void wr_linear_run(const wr_linear *linear, const float *x, size_t rows, wr_line
 void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, wr_linear_end end,
                           const wr_s8_rows *bytes, float *y, wr_crew *crew);
 
+/* m[o] = max_r y[r][o] + bias[o], y[rows, out] = x w' without the layer's own bias, which is never held as a whole.
+ * rows >= 1; x as above, or bytes (from wr_linear_quantize) where the layer multiplies bytes. Same bits as
+ * wr_linear_run(WR_LINEAR_SUM), then the maximum, then the bias. */
+void wr_linear_max(const wr_linear *linear, const float *x, const wr_s8_rows *bytes, size_t rows, const float *bias,
+                   float *m);
+
 /* The two steps of a product of bytes, for layers that share an input. */
 void wr_linear_quantize(const wr_linear *linear, const float *x, size_t rows, const wr_s8_rows *bytes);
 void wr_linear_run_bytes(const wr_linear *linear, const wr_s8_rows *bytes, size_t rows, wr_linear_end end, float *y,
