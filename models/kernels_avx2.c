@@ -237,11 +237,9 @@ INLINE void tile(const size_t rows, const float *x, size_t x_stride, const float
         tile(ROWS_, x, x_stride, w, n, y, y_stride, more);                                                             \
     }
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5) TILE(6)
+/* clang-format off */
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+    /* clang-format on */
 
     typedef void (*tile_fn)(const float *x, size_t x_stride, const float *w, size_t n, float *y, size_t y_stride,
                             bool more);

@@ -209,12 +209,9 @@ INLINE void tile(const size_t rows, const char *x, size_t stride, const int8_t *
         tile(ROWS_, x, stride, w, n, more, acc);                                                                       \
     }
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6)
+/* clang-format off */
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+    /* clang-format on */
 
     typedef void (*tile_fn)(const char *x, size_t stride, const int8_t *w, size_t n, bool more, int32_t *acc);
 
@@ -377,12 +374,9 @@ INLINE void tile_s16(const size_t rows, const size_t vecs, const int16_t *a, siz
         if (v < vecs) tile_s16(ROWS_, 1, a, a_stride, b + v * LANES, b_stride, n, out + v * LANES, out_stride);        \
     }
 
-TILE16(1)
-TILE16(2)
-TILE16(3)
-TILE16(4)
-TILE16(5)
-TILE16(6)
+/* clang-format off */
+TILE16(1) TILE16(2) TILE16(3) TILE16(4) TILE16(5) TILE16(6)
+    /* clang-format on */
 
     typedef void (*tile16_fn)(const int16_t *a, size_t a_stride, const int32_t *b, size_t b_stride, size_t n,
                               int32_t *out, size_t out_stride, size_t vecs);

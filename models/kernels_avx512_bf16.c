@@ -50,12 +50,10 @@ INLINE void tile(const size_t rows, const uint16_t *x, const uint16_t *w, size_t
         tile(ROWS_, x, w, n, more, sums);                                                                              \
     }
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5)
-TILE(6) TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+/* clang-format off */
+TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
+    /* clang-format on */
 
     typedef void (*tile_fn)(const uint16_t *x, const uint16_t *w, size_t n, bool more, float *sums);
 
