@@ -1,13 +1,15 @@
 /* Learned sparse vectors: indexing and searching, exact and approximate, on one thread.
  *
  *     build/release/tests/bench_sparse VECTORS [rows=N] [queries=N] [postings=N] [lists=N] [cluster=N] [share=X]
- *                                      [cuts=3,5,8] [factors=0.6,0.8] [keep=FOLDER]
+ *                                      [cuts=3,5,8] [factors=0.6,0.8] [k=10] [keep=FOLDER]
+ *                                      [terms=N] [threads=N] [exhaustive=1] [two_phase=1]
  *
- * VECTORS.docs, .queries and .terms come from tools/peers/sparse/vectors.py; rows and queries take the first so many.
+ * VECTORS.docs, .queries and .terms come from tools/peers/sparse/vectors.py; rows, queries and terms (of a
+ * query) take the first so many.
  * The next four are the parameters of sparse_ann.h, then the grid that is searched. keep: where the index is left, and
- * used from when it is there. Each query is searched once unmeasured and then five times; its time is the best, so that
- * neighbours on the machine do not count, and the figures are over the queries. Recall is of the ten that are best by
- * the given weights. */
+ * used from when it is there. threads: of the making of clusters. Each query is searched once unmeasured and then five
+ * times; its time is the best, so that neighbours on the machine do not count, and the figures are over the queries.
+ * Recall is of the k that are best by the given weights. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,16 +132,26 @@ struct query {
     size_t n;
 };
 
-static struct query *queries_open(const struct rows *rows, const wr_sparse *sparse)
+/* Term i of n of the query that is taken, spread evenly over those it has; returns their number. */
+static uint64_t query_terms(const struct rows *rows, uint64_t q, size_t most, uint64_t at[MAX_TERMS])
+{
+    uint64_t from = rows->start[q], all = rows->start[q + 1] - from, n = all < most ? all : most;
+    for (uint64_t i = 0; i < n; i++) at[i] = from + i * all / n;
+    return n;
+}
+
+static struct query *queries_open(const struct rows *rows, const wr_sparse *sparse, size_t most)
 {
     struct query *query = calloc(rows->n + 1, sizeof *query);
     must(query, "out of memory");
     for (uint64_t q = 0; q < rows->n; q++) {
-        for (uint64_t i = rows->start[q]; i < rows->start[q + 1] && query[q].n < MAX_TERMS; i++) {
-            int64_t id = wr_sparse_term(sparse, spelling[rows->term[i]], spelling_len[rows->term[i]]);
+        uint64_t at[MAX_TERMS], n = query_terms(rows, q, most, at);
+        for (uint64_t i = 0; i < n; i++) {
+            uint32_t term = rows->term[at[i]];
+            int64_t id = wr_sparse_term(sparse, spelling[term], spelling_len[term]);
             if (id < 0) continue;
             query[q].term[query[q].n] = (uint32_t)id;
-            query[q].weight[query[q].n++] = rows->weight[i];
+            query[q].weight[query[q].n++] = rows->weight[at[i]];
         }
     }
     return query;
@@ -160,24 +172,24 @@ static void report(const char *what, double *us, size_t n)
            us[n * 99 / 100], sum / (double)n);
 }
 
-enum { K = 10 };
+static size_t depth = 10;
 
-/* The K best documents of each query by the given weights. */
-static uint32_t (*wanted)[K];
+/* The best documents of each query by the given weights: wanted[q * depth..]. */
+static uint32_t *wanted;
 static size_t *nwanted;
 
-static void find_wanted(const struct rows *docs, const struct rows *queries)
+static void find_wanted(const struct rows *docs, const struct rows *queries, size_t most)
 {
     float *weight = calloc(nspellings, sizeof *weight);
-    wanted = calloc(queries->n + 1, sizeof *wanted);
+    float *best = calloc(depth, sizeof *best);
+    wanted = calloc((queries->n + 1) * depth, sizeof *wanted);
     nwanted = calloc(queries->n + 1, sizeof *nwanted);
-    must(weight && wanted && nwanted, "out of memory");
+    must(weight && best && wanted && nwanted, "out of memory");
     for (uint64_t q = 0; q < queries->n; q++) {
-        float best[K];
         wr_topk top;
-        wr_topk_init(&top, K, wanted[q], best);
-        for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++)
-            weight[queries->term[i]] = queries->weight[i];
+        wr_topk_init(&top, depth, wanted + q * depth, best);
+        uint64_t at[MAX_TERMS], n = query_terms(queries, q, most, at);
+        for (uint64_t i = 0; i < n; i++) weight[queries->term[at[i]]] = queries->weight[at[i]];
         for (uint32_t d = 0; d < docs->n; d++) {
             float sum = 0;
             for (uint64_t i = docs->start[d]; i < docs->start[d + 1]; i++)
@@ -185,24 +197,26 @@ static void find_wanted(const struct rows *docs, const struct rows *queries)
             if (sum > 0) wr_topk_push(&top, d, sum);
         }
         nwanted[q] = wr_topk_sort(&top);
-        for (uint64_t i = queries->start[q]; i < queries->start[q + 1]; i++) weight[queries->term[i]] = 0;
+        for (uint64_t i = 0; i < n; i++) weight[queries->term[at[i]]] = 0;
     }
     free(weight);
+    free(best);
 }
 
 struct searched {
     const wr_sparse *sparse;
     const wr_sparse_ann *ann;
-    bool exhaustive;
+    bool exhaustive, two_phase;
     wr_sparse_ann_options options;
 };
 
 static wr_status search(const struct searched *how, const struct query *query, wr_arena *arena, wr_hits *hits)
 {
     wr_sparse_query q = {query->term, query->weight, query->n};
-    if (how->ann) return wr_sparse_ann_search(how->ann, &q, K, &how->options, NULL, 0, NULL, arena, hits);
-    if (how->exhaustive) return wr_sparse_search_exhaustive(how->sparse, &q, K, NULL, 0, arena, hits);
-    return wr_sparse_search(how->sparse, &q, K, NULL, 0, NULL, arena, hits);
+    if (how->ann) return wr_sparse_ann_search(how->ann, &q, depth, &how->options, NULL, 0, NULL, arena, hits);
+    if (how->exhaustive) return wr_sparse_search_exhaustive(how->sparse, &q, depth, NULL, 0, arena, hits);
+    if (how->two_phase) return wr_sparse_search_two_phase(how->sparse, &q, depth, NULL, NULL, 0, NULL, arena, hits);
+    return wr_sparse_search(how->sparse, &q, depth, NULL, 0, NULL, arena, hits);
 }
 
 static void measure(const char *what, const struct searched *how, const struct query *query, size_t n, wr_arena *arena)
@@ -218,14 +232,14 @@ static void measure(const char *what, const struct searched *how, const struct q
             double took = now_us() - start;
             if (round == 1 || (round > 0 && took < us[q])) us[q] = took;
             for (size_t i = 0; round == 0 && i < hits.n; i++)
-                for (size_t j = 0; j < nwanted[q]; j++) found += hits.docid[i] == wanted[q][j];
+                for (size_t j = 0; j < nwanted[q]; j++) found += hits.docid[i] == wanted[q * depth + j];
             want += round == 0 ? nwanted[q] : 0;
             seen += round == 0 ? hits.seen : 0;
             wr_arena_reset(arena, 1 << 24);
         }
     }
     report(what, us, n);
-    printf("   recall@10 %.4f   seen %zu\n", want ? (double)found / (double)want : 1, seen / (n ? n : 1));
+    printf("   recall@%zu %.4f   seen %zu\n", depth, want ? (double)found / (double)want : 1, seen / (n ? n : 1));
     fflush(stdout);
     free(us);
 }
@@ -300,6 +314,8 @@ int main(int argc, char **argv)
         printf("bench_sparse: no VECTORS given (tools/peers/sparse/vectors.py makes them): nothing measured\n");
         return 0;
     }
+    size_t terms = number(argc, argv, "terms") ? number(argc, argv, "terms") : MAX_TERMS;
+    if (number(argc, argv, "k")) depth = number(argc, argv, "k");
     const char *keep = option(argc, argv, "keep", NULL);
     must(mkdtemp(dir) != NULL, "no temporary folder");
     snprintf(file, sizeof file, "%s/sparse.bin", keep ? keep : dir);
@@ -317,11 +333,13 @@ int main(int argc, char **argv)
     check(wr_sparse_ann_open(&ann, sparse, ann_file, &err), &err);
     check(wr_arena_init(&arena, (size_t)1 << 30), &err);
     print_sizes(sparse, ann);
-    struct query *query = queries_open(&queries, sparse);
-    find_wanted(&docs, &queries);
+    struct query *query = queries_open(&queries, sparse, terms);
+    find_wanted(&docs, &queries, terms);
     measure("exact", &(struct searched){.sparse = sparse}, query, queries.n, &arena);
     if (number(argc, argv, "exhaustive"))
         measure("exhaustive", &(struct searched){.sparse = sparse, .exhaustive = true}, query, queries.n, &arena);
+    if (number(argc, argv, "two_phase"))
+        measure("two phases", &(struct searched){.sparse = sparse, .two_phase = true}, query, queries.n, &arena);
     measure_grid(argc, argv, ann, query, queries.n, &arena);
     wr_sparse_ann_close(ann);
     wr_sparse_close(sparse);

@@ -8,16 +8,24 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const char *fuzz_file(const uint8_t *bytes, size_t n)
+/* Files that are open at the same time have slots of their own. */
+enum { FUZZ_SLOTS = 2 };
+
+static inline const char *fuzz_file_in(size_t slot, const uint8_t *bytes, size_t n)
 {
-    static int fd = -1;
-    static char path[64];
-    if (fd < 0) {
-        fd = memfd_create("fuzz", MFD_CLOEXEC);
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    static int fd[FUZZ_SLOTS] = {-1, -1};
+    static char path[FUZZ_SLOTS][64];
+    if (fd[slot] < 0) {
+        fd[slot] = memfd_create("fuzz", MFD_CLOEXEC);
+        snprintf(path[slot], sizeof path[slot], "/proc/self/fd/%d", fd[slot]);
     }
-    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, bytes, n, 0) != (ssize_t)n) abort();
-    return path;
+    if (fd[slot] < 0 || ftruncate(fd[slot], 0) != 0 || pwrite(fd[slot], bytes, n, 0) != (ssize_t)n) abort();
+    return path[slot];
+}
+
+static inline const char *fuzz_file(const uint8_t *bytes, size_t n)
+{
+    return fuzz_file_in(0, bytes, n);
 }
 
 #endif
