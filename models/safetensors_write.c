@@ -133,6 +133,7 @@ wr_status wr_safetensors_write(const char *path, const wr_tensor *tensor, size_t
 static const char *const beside[] = {"config.json",
                                      "config_sentence_transformers.json",
                                      "modules.json",
+                                     "router_config.json",
                                      "sentence_*_config.json",
                                      "tokenizer*",
                                      "vocab.*",
@@ -150,11 +151,20 @@ static bool is_beside(const char *name)
     return false;
 }
 
-/* sentence-transformers' modules: 0_Transformer, 1_Pooling, 2_Normalize. */
+/* sentence-transformers' modules: 0_Transformer, 1_Pooling, 2_Normalize; a router's query_0_SparseStaticEmbedding. */
 static bool is_module(const char *name)
 {
+    static const char *const routes[] = {"query_", "document_"};
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
+        if (!strncmp(name, routes[i], strlen(routes[i]))) name += strlen(routes[i]);
     size_t digits = strspn(name, "0123456789");
     return digits && name[digits] == '_';
+}
+
+/* Of a module other than the transformer, whose tensors are written anew. */
+static bool is_weights(const char *name)
+{
+    return !strcmp(name, "model.safetensors") || !strcmp(name, "pytorch_model.bin");
 }
 
 wr_status wr_model_dir_vacant(const char *dir, wr_err *err)
@@ -178,8 +188,8 @@ static wr_status copy_file(const char *from, const char *to, wr_err *err)
     return st;
 }
 
-/* The files beside the weights, and with deep those of modules too. */
-static wr_status copy_folder(const char *from, const char *to, bool deep, wr_err *err)
+/* The files beside the weights, and with `base`, the transformer's folder, those of modules too, whole but for it. */
+static wr_status copy_folder(const char *from, const char *to, const char *base, bool whole, wr_err *err)
 {
     wr_status st = wr_dir_make(to, err);
     if (st) return st;
@@ -187,14 +197,14 @@ static wr_status copy_folder(const char *from, const char *to, bool deep, wr_err
     if (!dir) return wr_fail(err, WR_EIO, "%s: cannot open the folder: %s", from, strerror(errno));
     for (struct dirent *e; !st && (e = readdir(dir));) {
         char source[WR_MAX_PATH], target[WR_MAX_PATH];
-        bool module = deep && is_module(e->d_name);
-        if (!module && !is_beside(e->d_name)) continue;
+        bool module = base && is_module(e->d_name);
+        if (!module && !is_beside(e->d_name) && !(whole && is_weights(e->d_name))) continue;
         if (wr_path_join(source, sizeof source, from, e->d_name) || wr_path_join(target, sizeof target, to, e->d_name))
             st = wr_fail(err, WR_EARG, "%s/%s: the path is too long", to, e->d_name);
         else if (!wr_path_is_dir(source))
             st = copy_file(source, target, err);
         else if (module)
-            st = copy_folder(source, target, false, err);
+            st = copy_folder(source, target, NULL, strcmp(source, base) != 0, err);
     }
     closedir(dir);
     return st;
@@ -211,7 +221,8 @@ wr_status wr_model_dir_write(const char *from, const char *to, const wr_tensor *
     while (*inside == '/') inside++;
     if (wr_path_join(folder, sizeof folder, to, inside) || wr_path_join(path, sizeof path, folder, "model.safetensors"))
         return wr_fail(err, WR_EARG, "%s/%s: the path is too long", to, inside);
-    if (!(st = copy_folder(from, to, true, err)) && *inside) st = copy_folder(config.base, folder, false, err);
+    if (!(st = copy_folder(from, to, config.base, false, err)) && *inside)
+        st = copy_folder(config.base, folder, NULL, false, err);
     if (!st) st = wr_safetensors_write(path, tensor, n, err);
     if (st) {
         wr_dir_remove(to, NULL);

@@ -68,13 +68,14 @@ static size_t count(const wr_quant *quant)
 }
 
 /* What is decided in memory and what is written give the same bits; mixed where the limit lies in between. */
-static void written_equals_planned(bool cross, double share)
+static void written_equals_planned_from(const char *from, wr_model_kind kind, double share)
 {
     wr_probe calibration, held_out;
     wr_quant quant;
     wr_linear_plan plan[64];
-    const char *from = source(cross), *to = wr_test_path("int8");
-    texts(&calibration, &held_out, cross);
+    const char *to = wr_test_path("int8");
+    wr_err err;
+    cr_assert_eq(wr_probe_own(&calibration, &held_out, kind, &err), WR_OK);
     decide(&quant, from, &calibration, 1e9);
     double limit = share * quant.all_loss;
     cr_assert_gt(limit, 0);
@@ -95,6 +96,11 @@ static void written_equals_planned(bool cross, double share)
     wr_probe_release(&held_out);
 }
 
+static void written_equals_planned(bool cross, double share)
+{
+    written_equals_planned_from(source(cross), cross ? WR_MODEL_CROSS : WR_MODEL_EMBED, share);
+}
+
 Test(quantize, a_written_embedder_gives_the_planned_bits)
 {
     written_equals_planned(false, 1);
@@ -111,6 +117,23 @@ Test(quantize, a_mixed_model_gives_the_planned_bits)
     wr_model *model = open_model(wr_test_path("int8"), NULL);
     cr_assert_str_eq(wr_model_info_get(model)->precision, "mixed");
     wr_model_close(model);
+}
+
+/* Both architectures, all heads, and weights that are stored as F16, BF16, a pickle. */
+Test(quantize, every_kind_of_checkpoint_can_be_written, .timeout = 300)
+{
+    static const char *const name[] = {"bert-cross-stream",  "bert-max-bf16",     "bert-mean",
+                                       "distilbert-cat-f16", "distilbert-cls",    "distilbert-cross-f16",
+                                       "bert-sparse-idf",    "distilbert-splade", "distilbert-sparse-router"};
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        char from[256];
+        snprintf(from, sizeof from, "tests/golden/models/%s", name[i]);
+        wr_model *model = open_model(from, NULL);
+        wr_model_kind kind = wr_model_info_get(model)->kind;
+        wr_model_close(model);
+        written_equals_planned_from(from, kind, 1);
+        wr_dir_remove(wr_test_path("int8"), NULL);
+    }
 }
 
 Test(quantize, a_tighter_limit_keeps_no_more_bytes)
@@ -519,8 +542,9 @@ Test(quantize, a_collection_is_measured_and_verified, .timeout = 300)
     const char *to = wr_test_path("int8");
     wr_err err;
     int exit_status = 0;
-    for (int cross = 0; cross < 2; cross++) {
-        wr_quantize_args args = {.model = source(cross),
+    const char *from[] = {"tests/golden/models/distilbert-splade", source(false), source(true)};
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        wr_quantize_args args = {.model = from[i],
                                  .out = to,
                                  .max_loss = .5,
                                  .progress = "none",

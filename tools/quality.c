@@ -42,15 +42,20 @@ static wr_status build(const char *folder, const char *index, const char *model,
                        wr_model_kind kind, wr_pool *pool, wr_err *err)
 {
     wr_model_options options = {.precision = precision};
-    wr_build_options build = {.corpus = folder, .out = index, .bm25 = {0.9, 0.4}, .factory = "Flat", .pool = pool};
+    wr_build_options build = {.corpus = folder,
+                              .out = index,
+                              .bm25 = {0.9, 0.4},
+                              .factory = kind == WR_MODEL_EMBED ? "Flat" : NULL,
+                              .pool = pool};
     wr_build_report report;
-    wr_model *dense = NULL;
+    wr_model *encoder = NULL;
     wr_status st = WR_OK;
-    if (kind == WR_MODEL_EMBED) st = wr_model_open(&dense, model, &options, err);
-    build.dense = dense;
-    if (kind != WR_MODEL_EMBED) build.factory = NULL;
+    if (kind != WR_MODEL_CROSS) st = wr_model_open(&encoder, model, &options, err);
+    if (kind == WR_MODEL_EMBED) build.dense = encoder;
+    if (kind == WR_MODEL_SPARSE) build.sparse = encoder;
+    build.no_sparse = kind != WR_MODEL_SPARSE;
     if (!st) st = wr_build(&build, &report, err);
-    wr_model_close(dense);
+    wr_model_close(encoder);
     return st;
 }
 
@@ -106,6 +111,8 @@ static wr_status evaluate(wr_quality *q, const char *folder, const char *index, 
                          .json = true};
     if (kind == WR_MODEL_CROSS)
         args.cross = (struct wr_option_list){{cross}, 1};
+    else if (kind == WR_MODEL_SPARSE)
+        args.sparse = model;
     else
         args.dense = model;
     FILE *out = open_memstream(&text, &n);
@@ -127,7 +134,7 @@ wr_status wr_quality_measure(wr_quality *q, const char *folder, const char *mode
     if (kind == WR_MODEL_CROSS)
         snprintf(q->pipeline, sizeof q->pipeline, "bm25:%zu > cross:%zu", depth, depth);
     else
-        snprintf(q->pipeline, sizeof q->pipeline, "dense:10");
+        snprintf(q->pipeline, sizeof q->pipeline, kind == WR_MODEL_SPARSE ? "sparse[mode=exact]:10" : "dense:10");
     int len = snprintf(index, sizeof index, "%s/weir-quality-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (len < 0 || (size_t)len >= sizeof index || !mkdtemp(index))
         return wr_fail(err, WR_EIO, "%s: cannot make a temporary folder", index);

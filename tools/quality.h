@@ -1,6 +1,6 @@
 /* nDCG@10 of a model on a collection, measured as a user would: an index is built in a temporary folder, and the
- * server's cascade runs the topics over it. An embedder ranks all documents exactly (a flat index); a cross-encoder
- * reranks the best of BM25.
+ * server's cascade runs the topics over it. An embedder ranks all documents exactly (a flat index), a learned sparse
+ * model all that share a token; a cross-encoder reranks the best of BM25.
  */
 #ifndef WR_TOOLS_QUALITY_H
 #define WR_TOOLS_QUALITY_H
