@@ -14,6 +14,9 @@
 /* A certificate has at most this many bytes: 256 pairs of the longest texts take 4 MiB. */
 #define MAX_BYTES ((size_t)16 << 20)
 
+/* Four times what any is written with; comparing rankings takes the square of it. */
+#define MAX_PAIRS 8192
+
 /* Figures are decimal numbers of six digits; what is computed again may differ in none of them. */
 #define SAME 1e-9
 
@@ -93,7 +96,9 @@ static wr_status read_pairs(wr_certificate *c, const json_t *list, const char *p
     size_t n = 0;
     for (size_t i = 0; i < json_array_size(list); i++)
         n += json_array_size(json_object_get(json_array_get(list, i), "passages"));
-    if (n == 0) return bad(path, "held_out", "a list \"queries\"", err);
+    if (n == 0 || n > MAX_PAIRS)
+        return wr_fail(err, WR_EFORMAT, "%s: field \"held_out\": \"queries\" of %zu pairs, expected 1 to %d", path, n,
+                       MAX_PAIRS);
     c->held_out.pair = calloc(n, sizeof *c->held_out.pair);
     c->want = calloc(n, sizeof *c->want);
     if (!c->held_out.pair || !c->want) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
@@ -132,13 +137,10 @@ static wr_status read_kind(wr_certificate *c, const char *path, wr_err *err)
     return bad(path, "kind", "embed, cross or sparse", err);
 }
 
-wr_status wr_certificate_read(wr_certificate *c, const char *dir, wr_err *err)
+wr_status wr_certificate_parse(wr_certificate *c, const char *text, size_t n, const char *path, wr_err *err)
 {
-    char path[WR_MAX_PATH];
     *c = (wr_certificate){0};
-    if (wr_path_join(path, sizeof path, dir, WR_CERTIFICATE_NAME))
-        return wr_fail(err, WR_EARG, "%s: the path is too long", dir);
-    wr_status st = wr_json_load(&c->json, path, MAX_BYTES, err);
+    wr_status st = wr_json_parse(&c->json, text, n, path, err);
     if (st) return st;
     const json_t *held_out = json_object_get(c->json, "held_out");
     if ((st = read_kind(c, path, err)) || (st = read_text(c->json, path, "result", "sha256", &c->model_sha256, err)) ||
@@ -147,6 +149,20 @@ wr_status wr_certificate_read(wr_certificate *c, const char *dir, wr_err *err)
         (st = read_pairs(c, json_object_get(held_out, "queries"), path, err)))
         return st;
     return read_figures(c, path, err);
+}
+
+wr_status wr_certificate_read(wr_certificate *c, const char *dir, wr_err *err)
+{
+    char path[WR_MAX_PATH], *text;
+    size_t n;
+    *c = (wr_certificate){0};
+    if (wr_path_join(path, sizeof path, dir, WR_CERTIFICATE_NAME))
+        return wr_fail(err, WR_EARG, "%s: the path is too long", dir);
+    wr_status st = wr_file_read(path, MAX_BYTES, &text, &n, err);
+    if (st) return st;
+    st = wr_certificate_parse(c, text, n, path, err);
+    free(text);
+    return st;
 }
 
 void wr_certificate_release(wr_certificate *c)

@@ -54,6 +54,9 @@ typedef struct wr_certificate {
 
 /* WR_ENOTFOUND when there is none, WR_EFORMAT when it is not what this header says. Release in any case. */
 wr_status wr_certificate_read(wr_certificate *certificate, const char *dir, wr_err *err);
+
+/* The same from its text; path is for the error's sentence. */
+wr_status wr_certificate_parse(wr_certificate *certificate, const char *text, size_t n, const char *path, wr_err *err);
 void wr_certificate_release(wr_certificate *certificate); /* a zeroed one is fine */
 
 /* Measures again what the certificate says of model. missed[cap] is one sentence on the first figure that is not
