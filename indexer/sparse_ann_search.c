@@ -4,7 +4,6 @@
  * cluster of the others is estimated. Step 3: the best clusters are scored, in waves, until there are k hits. Step 4:
  * so are those that are estimated at heap_factor times what is needed by now, the best first, until none is left. */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "indexer/sparse_ann_format.h"
@@ -59,17 +58,11 @@ struct ann_search {
 
 /* ---- one document ---- */
 
-static int compare_docid(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void offer(struct ann_search *s, uint32_t docid, uint32_t sum)
 {
     uint64_t key = wr_best_key(sum, docid);
     if (sum == 0 || key <= s->best.worst || docid >= s->ann->header.ndocs) return;
-    if (s->nexclude && bsearch(&docid, s->exclude, s->nexclude, sizeof docid, compare_docid)) return;
+    if (wr_sparse_excluded(s->exclude, s->nexclude, docid)) return;
     wr_best_offer(&s->best, key);
 }
 

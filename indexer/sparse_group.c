@@ -5,7 +5,6 @@
  * array over the group, without merging and without branches. Documents that may enter with what the optional terms
  * have at most in their block are candidates; they take what the optional terms have for them, one term after the
  * other, the one that may bring most first, and after each term those that can no longer enter are dropped. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "indexer/sparse_search.h"
@@ -21,18 +20,12 @@
  */
 #define CANDIDATE ((uint32_t)1 << 31)
 
-static int compare_docid(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void offer(struct search *s, uint32_t docid, uint32_t sum)
 {
     uint64_t key = wr_best_key(sum, docid);
     if (sum < s->need || key <= s->best.worst || docid >= s->sparse->header.ndocs)
         return; /* the latter only in a damaged file */
-    if (s->nexclude && bsearch(&docid, s->exclude, s->nexclude, sizeof docid, compare_docid)) return;
+    if (wr_sparse_excluded(s->exclude, s->nexclude, docid)) return;
     if (!wr_best_offer(&s->best, key)) return;
     uint32_t worst = wr_best_units(s->best.worst);
     if (worst > s->need) s->need = worst;

@@ -39,6 +39,18 @@ bool wr_sparse_part_get(const wr_sparse *sparse, uint32_t id, float weight, stru
 /* Sets the units of all parts of a query; returns the unit. */
 double wr_sparse_set_units(const wr_sparse *sparse, struct part *part, size_t n);
 
+/* Whether a docid is among exclude[n], which ascend. */
+static inline bool wr_sparse_excluded(const uint32_t *exclude, size_t n, uint32_t docid)
+{
+    const uint32_t *from = exclude;
+    if (n == 0) return false;
+    for (size_t half; n > 1; n -= half) {
+        half = n / 2;
+        from = from[half] <= docid ? from + half : from;
+    }
+    return *from == docid;
+}
+
 /* The best as docids and scores. */
 wr_status wr_sparse_hits_fill(wr_best *best, double unit, wr_arena *arena, wr_hits *hits);
 

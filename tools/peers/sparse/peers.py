@@ -11,6 +11,7 @@ seismic   pyseismic-lsr over a grid of query_cut and heap_factor; approximate
 bm25s     its sparse matrix filled with the given weights: exact, scores every posting of the query's terms
 """
 import argparse
+import os
 import sys
 import time
 
@@ -84,13 +85,20 @@ def run_seismic(args, docs, queries, wanted):
     start, term, weight = docs
     text = seismic.get_seismic_string()
     begin = time.perf_counter()
-    dataset = seismic.SeismicDataset()
-    dataset.add_documents_by_id([str(i) for i in range(len(start) - 1)], term.astype(numpy.int64), weight, start)
-    loaded = time.perf_counter()
-    index = seismic.SeismicIndex.build_from_dataset(dataset, n_postings=args.n_postings, centroid_fraction=args.centroids,
-                                                    summary_energy=args.energy, num_threads=1)
-    print(f"pyseismic-lsr 0.5.4: n_postings {args.n_postings}, centroid_fraction {args.centroids}, summary_energy {args.energy}: "
-          f"{loaded - begin:.1f} s to load, {time.perf_counter() - loaded:.1f} s to build on one thread")
+    kept = args.keep + ".index.seismic"
+    if args.keep and os.path.exists(kept):
+        index = seismic.SeismicIndex.load(kept)
+        print(f"pyseismic-lsr 0.5.4: {kept} loaded")
+    else:
+        dataset = seismic.SeismicDataset()
+        dataset.add_documents_by_id([str(i) for i in range(len(start) - 1)], term.astype(numpy.int64), weight, start)
+        loaded = time.perf_counter()
+        index = seismic.SeismicIndex.build_from_dataset(dataset, n_postings=args.n_postings, centroid_fraction=args.centroids,
+                                                        summary_energy=args.energy, num_threads=1)
+        print(f"pyseismic-lsr 0.5.4: n_postings {args.n_postings}, centroid_fraction {args.centroids}, summary_energy "
+              f"{args.energy}: {loaded - begin:.1f} s to load, {time.perf_counter() - loaded:.1f} s to build on one thread")
+        if args.keep:
+            index.save(args.keep)
     index.print_space_usage_byte()
     asked = [(numpy.array([str(t) for t in ids], dtype=text), values) for ids, values in queries]
     nothing = [(numpy.array([f"zz{i}" for i in range(len(ids))], dtype=text), values) for ids, values in queries]
@@ -138,6 +146,7 @@ def main():
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--queries", type=int, default=0)
     parser.add_argument("--only", default="seismic,bm25s")
+    parser.add_argument("--keep", default="", help="where the index of seismic is left, and used from when it is there")
     parser.add_argument("--n-postings", type=int, default=4000)
     parser.add_argument("--centroids", type=float, default=0.1)
     parser.add_argument("--energy", type=float, default=0.4)
