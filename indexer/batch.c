@@ -26,6 +26,7 @@ struct wr_batch_memory {
         wr_arena arena;
         wr_analyzer *analyzer;
     } part[PARTS];
+    wr_arena ids[WR_TOKEN_PARTS];  /* zeroed until texts are tokenised        */
     wr_arena longer;               /* zeroed until a document needs it         */
     bool left_over[WR_BATCH_DOCS]; /* did not fit into its part's arena      */
 };
@@ -55,6 +56,7 @@ void wr_batch_close(wr_doc_batch *b)
     if (!b) return;
     wr_arena_release(&b->memory->text);
     wr_arena_release(&b->memory->longer);
+    for (size_t i = 0; i < WR_TOKEN_PARTS; i++) wr_arena_release(&b->memory->ids[i]);
     for (size_t i = 0; i < PARTS; i++) {
         wr_arena_release(&b->memory->part[i].arena);
         wr_analyzer_close(b->memory->part[i].analyzer);
@@ -77,8 +79,7 @@ static wr_text trimmed(const char *bytes, size_t n)
     return (wr_text){bytes, n};
 }
 
-/* Title, one space, text, trimmed; doc's own bytes when it has no title. */
-static wr_status join(const wr_doc *doc, wr_arena *arena, wr_text *out)
+wr_status wr_doc_join(const wr_doc *doc, wr_arena *arena, wr_text *out)
 {
     if (doc->title_len == 0) {
         *out = trimmed(doc->text, doc->text_len);
@@ -127,17 +128,45 @@ wr_status wr_batch_read(wr_doc_batch *b, wr_corpus *corpus, wr_err *err)
 {
     wr_arena *arena = &b->memory->text;
     b->n = 0;
+    b->tok = NULL;
     wr_arena_reset(arena, KEEP);
     while (b->n < WR_BATCH_DOCS && arena->used < BATCH_BYTES) {
         wr_doc next, *doc = &b->doc[b->n];
         wr_status st = wr_corpus_next(corpus, &next, err);
         if (st || !next.docno) return st;
         st = copy(doc, &next, arena);
-        if (!st) st = join(doc, arena, &b->text[b->n]);
+        if (!st) st = wr_doc_join(doc, arena, &b->text[b->n]);
         if (st) return wr_fail(err, st, "document %s: too long to be held in memory", next.docno);
         b->n++;
     }
     return WR_OK;
+}
+
+/* ---- token ids ---- */
+
+/* Address space: a document of 64 MiB whose normalised text is three times as long, and the ids it begins with. */
+#define IDS_SPACE ((size_t)256 << 20)
+
+wr_status wr_batch_tokenise(wr_doc_batch *b, const wr_tokenizer *tok, size_t max, wr_pool *pool, wr_err *err)
+{
+    wr_status st = WR_OK;
+    for (size_t i = 0; i < WR_TOKEN_PARTS && !st; i++) {
+        wr_arena *arena = &b->memory->ids[i];
+        if (arena->base) wr_arena_reset(arena, KEEP / WR_TOKEN_PARTS);
+        else st = wr_arena_init(arena, IDS_SPACE);
+    }
+    if (!st) st = wr_tokenise_texts(tok, pool, b->text, b->n, max, b->memory->ids, b->ids);
+    if (st)
+        return wr_fail(err, st, "documents %s to %s: cannot be tokenised: %s", b->doc[0].docno, b->doc[b->n - 1].docno,
+                       wr_status_name(st));
+    b->tok = tok;
+    b->max_ids = max;
+    return WR_OK;
+}
+
+bool wr_batch_ids_serve(const wr_doc_batch *b, const wr_tokenizer *tok, size_t max)
+{
+    return b->tok && max <= b->max_ids && !strcmp(wr_tokenizer_sha256(b->tok), wr_tokenizer_sha256(tok));
 }
 
 /* ---- analysis ---- */

@@ -28,6 +28,8 @@ typedef struct builder {
     wr_sparse_writer *bm25;
     wr_vectors_writer *vectors;
     wr_sparse_build *sparse; /* NULL without */
+    const wr_tokenizer *tok; /* whose ids are stored: the dense model's, else the sparse one's; NULL without both */
+    size_t max_ids;
     float *rows; /* [WR_BATCH_DOCS, dim] */
 } builder;
 
@@ -84,13 +86,26 @@ static wr_status open_all(builder *b, wr_err *err)
     return st ? st : open_dense(b, err);
 }
 
+/* Ids are kept up to the model's positions, more than its limit where that is lower: a cross-encoder may take more. */
+static void settle_tokens(builder *b)
+{
+    const wr_model *model = b->o->dense ? b->o->dense : b->o->sparse;
+    if (!model) return;
+    b->tok = wr_model_tokenizer(model);
+    b->max_ids = wr_model_info_get(model)->positions;
+}
+
 /* ---- documents ---- */
 
 static wr_status write_documents(builder *b, wr_err *err)
 {
     const wr_doc_batch *batch = b->batch;
     wr_status st = WR_OK;
-    for (size_t i = 0; i < batch->n && !st; i++) st = wr_docstore_writer_add(b->docs, &batch->doc[i], err);
+    if (b->tok) st = wr_batch_tokenise(b->batch, b->tok, b->max_ids, b->o->pool, err);
+    for (size_t i = 0; i < batch->n && !st; i++) {
+        st = wr_docstore_writer_add(b->docs, &batch->doc[i], err);
+        if (!st && b->tok) st = wr_docstore_writer_add_tokens(b->docs, &batch->ids[i], err);
+    }
     return st;
 }
 
@@ -110,7 +125,7 @@ static wr_status write_vectors(builder *b, wr_err *err)
     bool cut[WR_BATCH_DOCS];
     const wr_doc_batch *batch = b->batch;
     if (!b->model) return WR_OK;
-    wr_status st = wr_embed_texts(b->o->dense, b->o->pool, batch->text, batch->n, false, NULL, b->rows, cut);
+    wr_status st = wr_embed_tokens(b->o->dense, b->o->pool, batch->ids, batch->n, false, NULL, b->rows, cut);
     if (st)
         return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
                        batch->doc[batch->n - 1].docno, wr_status_name(st));
@@ -266,6 +281,8 @@ static wr_status publish(builder *b, wr_err *err)
                              .documents = b->report->documents,
                              .passages = b->report->documents};
     if (b->model) describe_dense(b, &m.info);
+    if (b->tok) m.info.tokenizer_sha256 = wr_tokenizer_sha256(b->tok);
+    m.info.max_ids = b->max_ids;
     if (b->sparse) wr_sparse_build_describe(b->sparse, &m.info);
     m.info.sparse_documents_cut = b->report->sparse_documents_cut;
     tell(b, "checksums");
@@ -294,6 +311,7 @@ wr_status wr_build(const wr_build_options *options, wr_build_report *report, wr_
     if (!(options->bm25.k1 >= 0 && options->bm25.k1 <= WR_MAX_K1 && options->bm25.b >= 0 && options->bm25.b <= 1))
         return wr_fail(err, WR_EARG, "k1 %g and b %g: expected 0 to %d and 0 to 1", options->bm25.k1, options->bm25.b,
                        WR_MAX_K1);
+    settle_tokens(&b);
     wr_status st = wr_generation_begin(&b.generation, options->out, err);
     if (st) return st;
     st = open_all(&b, err);

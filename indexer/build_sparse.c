@@ -148,7 +148,10 @@ static wr_status encode(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t 
 {
     wr_token_weights out[WR_BATCH_DOCS];
     bool was_cut[WR_BATCH_DOCS];
-    wr_status st = wr_sparse_texts(b->o->sparse, b->o->pool, batch->text, batch->n, false, NULL, out, was_cut);
+    wr_status st =
+        wr_batch_ids_serve(batch, wr_model_tokenizer(b->o->sparse), b->model->max_doc_tokens)
+            ? wr_sparse_tokens(b->o->sparse, b->o->pool, batch->ids, batch->n, NULL, out, was_cut)
+            : wr_sparse_texts(b->o->sparse, b->o->pool, batch->text, batch->n, false, NULL, out, was_cut);
     if (st)
         return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
                        batch->doc[batch->n - 1].docno, wr_status_name(st));

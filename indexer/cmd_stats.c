@@ -14,7 +14,7 @@ struct part {
     uint64_t bytes;
 };
 
-enum { PARTS_MAX = WR_FILE_COUNT + 9 };
+enum { PARTS_MAX = WR_FILE_COUNT + 10 };
 
 static const char *const file_holds[WR_FILE_COUNT] = {"texts, by number and by docno (LMDB)",
                                                       "passage -> document",
@@ -50,6 +50,8 @@ static size_t list_parts(const wr_index *index, const wr_manifest *m, const wr_s
     for (size_t i = 0; i < WR_FILE_COUNT; i++) {
         if (!m->file[i].present) continue;
         part[n++] = (struct part){wr_index_file_name[i], file_holds[i], m->file[i].bytes};
+        uint64_t ids = i == WR_FILE_DOCS ? wr_docstore_token_bytes(wr_index_docstore(index)) : 0;
+        if (ids) part[n++] = (struct part){"  tokens", "token ids of texts", ids};
         if (i == WR_FILE_BM25) n += add_postings(bm25, part + n);
         if (i == WR_FILE_SPARSE) n += add_postings(&sparse->postings, part + n);
         if (i == WR_FILE_CLUSTERS) n += add_clusters(wr_index_clusters(index), part + n);

@@ -163,6 +163,8 @@ static wr_status open_stores(wr_index *x, const char *dir, wr_err *err)
     wr_status st = file_path(path, dir, info->generation, WR_FILE_DOCS, err);
     if (!st) st = wr_docstore_open(&x->docs, path, err);
     if (!st) st = counts_agree(path, wr_docstore_count(x->docs), info->documents, "documents", err);
+    if (!st && *info->tokenizer_sha256 && !wr_docstore_has_tokens(x->docs))
+        st = wr_fail(err, WR_EFORMAT, "%s: no token ids, the manifest says there are", path);
     if (!st) st = file_path(path, dir, info->generation, WR_FILE_PASSAGES, err);
     if (!st) st = open_passages(x, path, err);
     if (!st) st = open_postings(x, dir, WR_FILE_BM25, &x->bm25, err);

@@ -25,6 +25,8 @@
  *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
  *              "idf": where the table is from, "model", "corpus", "file" or "none", "clusters", "prune_ratio",
  *              "documents_cut"} or null
+ *   "tokens": {"tokenizer": sha256 (wr_tokenizer_sha256()), "max"}: whose ids docs.mdb keeps, how many of a document; or
+ *             null
  *   "segments": [{"base": 0, "passages": N, "documents": N,
  *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}],
  *   "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and "xxh3"
@@ -70,6 +72,8 @@ typedef struct wr_index_info {
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
     uint64_t sparse_documents_cut;
+    const char *tokenizer_sha256; /* of the token ids in the document store; "" without */
+    size_t max_ids;               /* tokens kept of a document; 0 without               */
 } wr_index_info;
 
 /* Opens the current generation of dir. WR_ENOTFOUND without a manifest; WR_EFORMAT names the file that is wrong. When a

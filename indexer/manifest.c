@@ -214,6 +214,19 @@ static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
     f->path = "";
 }
 
+/* Absent in manifests that were written before there was anything to say. */
+static void read_tokens(fields *f, const json_t *root, wr_index_info *info)
+{
+    const json_t *tokens = json_object_get(root, "tokens");
+    info->tokenizer_sha256 = "";
+    if (!tokens || json_is_null(tokens)) return;
+    tokens = member(f, root, "tokens", JSON_OBJECT, "an object or null");
+    f->path = "tokens.";
+    info->tokenizer_sha256 = sha256_of(f, tokens, "tokenizer");
+    info->max_ids = number_of(f, tokens, "max", 1, 1u << 20);
+    f->path = "";
+}
+
 void wr_manifest_expects(const wr_index_info *info, bool expected[WR_FILE_COUNT])
 {
     for (size_t i = 0; i < WR_FILE_COUNT; i++) expected[i] = i <= WR_FILE_BM25;
@@ -308,6 +321,7 @@ static void read_fields(fields *f, const json_t *root, wr_manifest *m)
     f->path = "";
     read_dense(f, root, info);
     read_sparse(f, root, info);
+    read_tokens(f, root, info);
     if (info->has_dense && strcmp(info->dense_factory, "Flat") &&
         wr_factory_parse(&factory, info->dense_factory, info->dense_dim, 0, NULL))
         wrong(f, "dense.factory", "a factory string");
@@ -390,6 +404,12 @@ static json_t *sparse_json(const wr_index_info *i)
     return sparse;
 }
 
+static json_t *tokens_json(const wr_index_info *i)
+{
+    if (!i->tokenizer_sha256 || !*i->tokenizer_sha256) return json_null();
+    return json_pack("{s:s, s:I}", "tokenizer", i->tokenizer_sha256, "max", (json_int_t)i->max_ids);
+}
+
 static json_t *files_json(const wr_manifest *m)
 {
     json_t *files = json_array();
@@ -430,11 +450,11 @@ wr_status wr_manifest_text(const wr_manifest *m, char **text, size_t *n, wr_err 
     char hex[17] = "0000000000000000";
     *text = NULL;
     json_t *root =
-        json_pack("{s:i, s:s, s:s, s:s, s:{s:s,s:I,s:s}, s:s, s:{s:f,s:f}, s:s, s:o, s:o, s:[{s:i,s:I,s:I,s:o}], s:s}",
+        json_pack("{s:i, s:s, s:s, s:s, s:{s:s,s:I,s:s}, s:s, s:{s:f,s:f}, s:s, s:o, s:o, s:o, s:[{s:i,s:I,s:I,s:o}], s:s}",
                   "format", FORMAT, "weir", i->version, "generation", i->generation, "created", i->created, "corpus",
                   "sha256", i->corpus_sha256, "documents", (json_int_t)i->documents, "format", i->corpus_format,
                   "analyzer", i->analyzer, "bm25", "k1", i->k1, "b", i->b, "default_pipeline", i->default_pipeline,
-                  "dense", dense_json(i), "sparse", sparse_json(i), "segments", "base", 0, "passages", (json_int_t)i->passages, "documents",
+                  "dense", dense_json(i), "sparse", sparse_json(i), "tokens", tokens_json(i), "segments", "base", 0, "passages", (json_int_t)i->passages, "documents",
                   (json_int_t)i->documents, "files", files_json(m), "xxh3", hex);
     char *draft = dump(root, n);
     wr_status st = draft && !text_checksum(draft, *n, &sum) ? WR_OK : WR_EARG;

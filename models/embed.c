@@ -6,24 +6,12 @@
 
 #include "data/arena.h"
 
-/* With a deadline, scoring hands out this many pairs at a time: one pair is a few milliseconds of work. */
-#define PAIRS_WITH_DEADLINE 1
-#define PAIRS_UNBOUNDED 8
-
-/* Texts of one micro-batch: a sparse model's weights of so many, before they are thinned out, are 8 MB of BERT's
- * vocabulary.
- */
-#define MOST_TEXTS 64
-
-typedef struct sized {
-    size_t i; /* index of the text in the input */
-    wr_tokens toks;
-} sized;
-
 typedef struct embed_job {
     const wr_model *model;
     const wr_budget *budget;
-    const sized *order;       /* [n] by length */
+    const wr_tokens *ids;     /* [n] without specials */
+    size_t max;               /* tokens of one, specials included */
+    const wr_sized *order;    /* [n] by length */
     const size_t *begin;      /* [nbatches + 1] micro-batch b is order[begin[b] .. begin[b + 1]) */
     wr_crew *crew;            /* where there are fewer batches than threads */
     float *out;               /* [n, dim] an embedder's   */
@@ -69,7 +57,7 @@ void wr_token_weights_release(wr_token_weights *weights, size_t n)
     }
 }
 
-static wr_status run_batch(const embed_job *job, const sized *text, const wr_batch *batch, wr_arena *arena)
+static wr_status run_batch(const embed_job *job, const wr_sized *text, const wr_batch *batch, wr_arena *arena)
 {
     const wr_model_info *info = wr_model_info_get(job->model);
     size_t n = batch->nseq, width = job->sparse ? info->vocab : info->dim;
@@ -86,17 +74,16 @@ static wr_status run_batch(const embed_job *job, const sized *text, const wr_bat
     return st;
 }
 
-static wr_status embed_range(const embed_job *job, const sized *text, size_t n, wr_arena *arena)
+static wr_status embed_range(const embed_job *job, const wr_sized *text, size_t n, wr_arena *arena)
 {
     size_t ntok = 0;
-    for (size_t i = 0; i < n; i++) ntok += text[i].toks.n;
+    for (size_t i = 0; i < n; i++) ntok += text[i].ntok;
     uint32_t *id = wr_arena_alloc(arena, ntok * sizeof *id), *cu = wr_arena_alloc(arena, (n + 1) * sizeof *cu);
     if (!id || !cu) return WR_ENOMEM;
     cu[0] = 0;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(id + cu[i], text[i].toks.id, text[i].toks.n * sizeof *id);
-        cu[i + 1] = cu[i] + (uint32_t)text[i].toks.n;
-    }
+    for (size_t i = 0; i < n; i++)
+        cu[i + 1] = cu[i] + (uint32_t)wr_tokenizer_single_ids(wr_model_tokenizer(job->model), &job->ids[text[i].i],
+                                                              job->max, id + cu[i], NULL);
     wr_batch batch = {.id = id, .cu = cu, .nseq = n};
     return run_batch(job, text, &batch, arena);
 }
@@ -116,53 +103,31 @@ static void embed_batch(void *arg, size_t b)
     wr_arena_rollback(arena, mark);
 }
 
-static int longest_first(const void *a, const void *b)
-{
-    const sized *x = a, *y = b;
-    if (x->toks.n != y->toks.n) return x->toks.n > y->toks.n ? -1 : 1;
-    return (x->i > y->i) - (x->i < y->i);
-}
-
-/* Long texts first, so that the last micro-batches to finish are the short ones. Returns the number of batches. */
-static size_t cut_batches(const sized *order, size_t n, size_t *begin)
-{
-    size_t nbatches = 0, tokens = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (i == 0 || tokens + order[i].toks.n > WR_MICRO_BATCH_TOKENS || i - begin[nbatches - 1] == MOST_TEXTS) {
-            begin[nbatches++] = i;
-            tokens = 0;
-        }
-        tokens += order[i].toks.n;
-    }
-    begin[nbatches] = n;
-    return nbatches;
-}
-
 typedef struct token_job {
     const wr_tokenizer *tok;
     const wr_text *text;
     size_t n, max;
-    sized *order;
     wr_arena *arena; /* [parts] one for each part: what they hold lives until the texts are encoded */
-    bool *cut;
+    wr_tokens *out;
     size_t parts;
     _Atomic wr_status status;
 } token_job;
-
-/* Texts are tokenised in this many parts side by side: the parts' arenas, not the threads', hold the ids. */
-#define TOKEN_PARTS 16
 
 static void tokenise_part(void *arg, size_t part)
 {
     token_job *job = arg;
     size_t from = job->n * part / job->parts, to = job->n * (part + 1) / job->parts;
-    for (size_t i = from; i < to && !atomic_load(&job->status); i++) {
-        sized *s = &job->order[i];
-        s->i = i;
-        note(&job->status,
-             wr_tokenizer_single(job->tok, job->text[i].bytes, job->text[i].n, &job->arena[part], job->max, &s->toks));
-        if (job->cut) job->cut[i] = s->toks.cut;
-    }
+    for (size_t i = from; i < to && !atomic_load(&job->status); i++)
+        note(&job->status, wr_tokenizer_encode(job->tok, job->text[i].bytes, job->text[i].n, &job->arena[part],
+                                               job->max, &job->out[i]));
+}
+
+wr_status wr_tokenise_texts(const wr_tokenizer *tok, wr_pool *pool, const wr_text *text, size_t n, size_t max,
+                            wr_arena *part, wr_tokens *out)
+{
+    token_job job = {tok, text, n, max, part, out, WR_TOKEN_PARTS, WR_OK};
+    wr_pool_for(pool, job.parts, tokenise_part, &job);
+    return atomic_load(&job.status);
 }
 
 /* Address space for one part's ids and what the tokenizer needs on the way. */
@@ -171,22 +136,20 @@ static void tokenise_part(void *arg, size_t part)
 /* Texts of no more than this together are tokenised by the caller: handing out a part takes as long as 16 KB. */
 #define FEW_BYTES 16384
 
-static wr_status tokenise(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, size_t max,
-                          wr_arena part[], sized *order, bool *cut)
+static wr_status tokenise(const wr_tokenizer *tok, wr_pool *pool, const wr_text *text, size_t n, size_t max,
+                          wr_arena part[], wr_tokens *out)
 {
-    token_job job = {wr_model_tokenizer(model), text, n, max, order, part, cut, TOKEN_PARTS, WR_OK};
     size_t bytes = 0;
     wr_status st = WR_OK;
     for (size_t i = 0; i < n; i++) bytes += text[i].n;
     if (bytes <= FEW_BYTES) {
-        job.arena = wr_arena_of_thread();
-        job.parts = 1;
+        token_job job = {tok, text, n, max, wr_arena_of_thread(), out, 1, WR_OK};
+        if (!job.arena) return WR_ENOMEM;
+        tokenise_part(&job, 0);
+        return atomic_load(&job.status);
     }
-    for (size_t i = 0; i < job.parts && job.parts > 1 && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
-    if (!job.arena) st = WR_ENOMEM;
-    if (st) return st;
-    wr_pool_for(pool, job.parts, tokenise_part, &job);
-    return atomic_load(&job.status);
+    for (size_t i = 0; i < WR_TOKEN_PARTS && !st; i++) st = wr_arena_init(&part[i], PART_BYTES);
+    return st ? st : wr_tokenise_texts(tok, pool, text, n, max, part, out);
 }
 
 /* All batches; where there are fewer than threads, one after the other by a crew. */
@@ -201,31 +164,51 @@ static void embed_batches(embed_job *job, wr_pool *pool, size_t nbatches)
     wr_crew_dismiss(job->crew);
 }
 
-/* Tokenises, sorts, cuts into micro-batches and runs them as job says. */
-static wr_status run_texts(embed_job *job, wr_pool *pool, const wr_text *text, size_t n, bool query, bool *cut)
+/* Sorts, cuts into micro-batches and runs them as job says. */
+static wr_status run_tokens(embed_job *job, wr_pool *pool, const wr_tokens *ids, size_t n, bool query, bool *cut)
 {
     const wr_model_info *info = wr_model_info_get(job->model);
-    wr_arena part[TOKEN_PARTS] = {0};
-    sized *order = calloc(n + 1, sizeof *order);
+    wr_sized *order = calloc(n + 1, sizeof *order);
     size_t *begin = calloc(n + 1, sizeof *begin);
-    wr_arena *own = wr_arena_of_thread();
-    size_t mark = own ? wr_arena_mark(own) : 0;
     wr_status st = order && begin ? WR_OK : WR_ENOMEM;
-    if (!st)
-        st = tokenise(job->model, pool, text, n, query ? info->max_query_tokens : info->max_doc_tokens, part, order,
-                      cut);
-    if (st) goto done;
-    qsort(order, n, sizeof *order, longest_first);
-    job->order = order;
-    job->begin = begin;
-    embed_batches(job, pool, cut_batches(order, n, begin));
-    st = atomic_load(&job->status);
-done:
-    for (size_t i = 0; i < TOKEN_PARTS; i++) wr_arena_release(&part[i]);
-    if (own) wr_arena_rollback(own, mark);
+    job->ids = ids;
+    job->max = query ? info->max_query_tokens : info->max_doc_tokens;
+    for (size_t i = 0; i < n && !st; i++)
+        order[i] = (wr_sized){i, wr_tokenizer_single_ids(wr_model_tokenizer(job->model), &ids[i], job->max, NULL,
+                                                         cut ? &cut[i] : NULL)};
+    if (!st) {
+        wr_microbatch_sort(order, n);
+        job->order = order;
+        job->begin = begin;
+        embed_batches(job, pool, wr_microbatch_cut(order, n, WR_MICRO_BATCH_TOKENS, begin));
+        st = atomic_load(&job->status);
+    }
     free(order);
     free(begin);
     return st;
+}
+
+static wr_status run_texts(embed_job *job, wr_pool *pool, const wr_text *text, size_t n, bool query, bool *cut)
+{
+    const wr_model_info *info = wr_model_info_get(job->model);
+    size_t max = query ? info->max_query_tokens : info->max_doc_tokens;
+    wr_arena part[WR_TOKEN_PARTS] = {0}, *own = wr_arena_of_thread();
+    wr_tokens *ids = calloc(n + 1, sizeof *ids);
+    size_t mark = own ? wr_arena_mark(own) : 0;
+    wr_status st = ids ? tokenise(wr_model_tokenizer(job->model), pool, text, n, max, part, ids) : WR_ENOMEM;
+    if (!st) st = run_tokens(job, pool, ids, n, query, cut);
+    for (size_t i = 0; i < WR_TOKEN_PARTS; i++) wr_arena_release(&part[i]);
+    if (own) wr_arena_rollback(own, mark);
+    free(ids);
+    return st;
+}
+
+wr_status wr_embed_tokens(const wr_model *model, wr_pool *pool, const wr_tokens *ids, size_t n, bool query,
+                          const wr_budget *budget, float *out, bool *cut)
+{
+    embed_job job = {.model = model, .budget = budget, .out = out};
+    if (wr_model_info_get(model)->kind != WR_MODEL_EMBED) return WR_EARG;
+    return run_tokens(&job, pool, ids, n, query, cut);
 }
 
 wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
@@ -275,84 +258,14 @@ wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *t
     return st;
 }
 
-/* ---- relevance ---- */
-
-typedef struct score_job {
-    const wr_model *model;
-    const wr_effort *effort;
-    const wr_budget *budget;
-    const wr_text *text;
-    size_t n, step;
-    wr_tokens query;
-    float *score;
-    bool *done, *cut;
-    _Atomic wr_status status;
-} score_job;
-
-static wr_status score_range(score_job *job, size_t from, size_t to, wr_arena *arena)
-{
-    const wr_model_info *info = wr_model_info_get(job->model);
-    const wr_tokenizer *tok = wr_model_tokenizer(job->model);
-    size_t n = to - from, max = info->max_doc_tokens, ntok = 0;
-    uint32_t *id = wr_arena_alloc(arena, n * max * sizeof *id), *cu = wr_arena_calloc(arena, n + 1, sizeof *cu);
-    uint8_t *type = wr_arena_alloc(arena, n * max);
-    float *logits = wr_arena_alloc(arena, n * info->nlabels * sizeof *logits);
-    if (!id || !cu || !type || !logits) return WR_ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        wr_tokens toks;
-        bool cut;
-        const wr_text *t = &job->text[from + i];
-        wr_status st = wr_tokenizer_encode(tok, t->bytes, t->n, arena, max, &toks);
-        if (st) return st;
-        ntok += wr_tokenizer_pair(tok, &job->query, &toks, max, id + ntok, type + ntok, &cut);
-        cu[i + 1] = (uint32_t)ntok;
-        if (job->cut) job->cut[from + i] = cut || toks.cut;
-    }
-    if (wr_budget_left_ns(job->budget) < wr_model_predict_ns_with(job->model, job->effort, ntok)) return WR_STOPPED;
-    wr_batch batch = {.id = id, .type = type, .cu = cu, .nseq = n};
-    wr_status st = wr_model_score_with(job->model, &batch, job->effort, arena, job->budget, logits);
-    for (size_t i = 0; i < n && !st; i++) {
-        job->score[from + i] = wr_model_relevance(job->model, logits + i * info->nlabels);
-        job->done[from + i] = true;
-    }
-    return st;
-}
-
-static void score_batch(void *arg, size_t b)
-{
-    score_job *job = arg;
-    wr_arena *arena = wr_arena_of_thread();
-    size_t from = b * job->step, to = from + job->step < job->n ? from + job->step : job->n;
-    if (atomic_load(&job->status) || wr_budget_spent(job->budget)) return;
-    wr_model_thread_init();
-    size_t mark = arena ? wr_arena_mark(arena) : 0;
-    note(&job->status, arena ? score_range(job, from, to, arena) : WR_ENOMEM);
-    if (arena) wr_arena_rollback(arena, mark);
-}
-
-wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
-                         const wr_budget *budget, float *score, bool *done, bool *cut)
-{
-    return wr_score_texts_with(model, NULL, pool, query, text, n, budget, score, done, cut);
-}
-
-wr_status wr_score_texts_with(const wr_model *model, const wr_effort *effort, wr_pool *pool, wr_text query,
-                              const wr_text *text, size_t n, const wr_budget *budget, float *score, bool *done,
-                              bool *cut)
+wr_status wr_sparse_tokens(const wr_model *model, wr_pool *pool, const wr_tokens *ids, size_t n, const wr_budget *budget,
+                           wr_token_weights *out, bool *cut)
 {
     const wr_model_info *info = wr_model_info_get(model);
-    wr_arena *arena = wr_arena_of_thread();
-    if (info->kind != WR_MODEL_CROSS) return WR_EARG;
-    if (!arena) return WR_ENOMEM;
-    score_job job = {.model = model, .budget = budget, .text = text, .n = n, .score = score, .done = done, .cut = cut};
-    job.effort = effort;
-    size_t mark = wr_arena_mark(arena);
-    memset(done, 0, n * sizeof *done);
-    wr_status st =
-        wr_tokenizer_encode(wr_model_tokenizer(model), query.bytes, query.n, arena, info->max_doc_tokens, &job.query);
-    job.step = budget && wr_budget_has_deadline(budget) ? PAIRS_WITH_DEADLINE : PAIRS_UNBOUNDED;
-    if (!st) wr_pool_for(pool, (n + job.step - 1) / job.step, score_batch, &job);
-    if (!st) st = atomic_load(&job.status);
-    wr_arena_rollback(arena, mark);
-    return st > 0 ? WR_OK : st;
+    embed_job job = {.model = model, .budget = budget, .sparse = out, .share = info->prune_ratio};
+    memset(out, 0, n * sizeof *out);
+    if (info->kind != WR_MODEL_SPARSE) return WR_EARG;
+    wr_status st = run_tokens(&job, pool, ids, n, false, cut);
+    if (st) wr_token_weights_release(out, n);
+    return st;
 }

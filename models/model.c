@@ -27,6 +27,10 @@
 /* A new measurement counts an eighth. */
 #define SPEED_SHIFT 3
 
+/* Doubt takes a sixteenth: after a burst that made things look twice as slow, the eleventh request tries again, and what
+ * is really too slow costs one useless attempt in seven requests (learn_stopped() adds a half). */
+#define DOUBT_SHIFT 4
+
 struct wr_model {
     wr_model_info info;
     wr_tensors *tensors;
@@ -389,9 +393,14 @@ static size_t speed_class(size_t ntok)
 }
 
 /* The model is constant to its users; what it learns about speed is its own. */
+static _Atomic uint64_t *speed_of(const wr_model *model, size_t class)
+{
+    return &((wr_model *)(uintptr_t)model)->speed[class];
+}
+
 static void learn(const wr_model *model, size_t ntok, double share, uint64_t ns)
 {
-    _Atomic uint64_t *speed = &((wr_model *)(uintptr_t)model)->speed[speed_class(ntok)];
+    _Atomic uint64_t *speed = speed_of(model, speed_class(ntok));
     double all = (double)ns / (share * (double)ntok);
     uint64_t each = all > 1 ? (uint64_t)all : 1, old = atomic_load_explicit(speed, memory_order_relaxed), new;
     do new = old ? old - (old >> SPEED_SHIFT) + (each >> SPEED_SHIFT) : each;
@@ -399,17 +408,42 @@ static void learn(const wr_model *model, size_t ntok, double share, uint64_t ns)
         !atomic_compare_exchange_weak_explicit(speed, &old, new ? new : 1, memory_order_relaxed, memory_order_relaxed));
 }
 
-/* The nearest class that has been measured; of two equally near the one of shorter batches, which promises less. */
-uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
+/* The nearest class that has been measured; of two equally near the one of shorter batches, which promises less.
+ * SPEED_CLASSES when none has. */
+static size_t measured_class(const wr_model *model, size_t ntok)
 {
     size_t at = speed_class(ntok);
     for (size_t away = 0; away < SPEED_CLASSES; away++) {
-        uint64_t each = at >= away ? atomic_load_explicit(&model->speed[at - away], memory_order_relaxed) : 0;
-        if (!each && at + away < SPEED_CLASSES)
-            each = atomic_load_explicit(&model->speed[at + away], memory_order_relaxed);
-        if (each) return each * ntok;
+        if (at >= away && atomic_load_explicit(&model->speed[at - away], memory_order_relaxed)) return at - away;
+        if (at + away < SPEED_CLASSES && atomic_load_explicit(&model->speed[at + away], memory_order_relaxed))
+            return at + away;
     }
-    return 0;
+    return SPEED_CLASSES;
+}
+
+uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok)
+{
+    size_t class = measured_class(model, ntok);
+    return class < SPEED_CLASSES ? atomic_load_explicit(&model->speed[class], memory_order_relaxed) * ntok : 0;
+}
+
+/* A pass that was stopped after ns is as slow as that at least; a guess that were no higher would be tried again at once. */
+static void learn_stopped(const wr_model *model, size_t ntok, double share, uint64_t ns)
+{
+    uint64_t least = (uint64_t)(1.5 * (double)ns / share);
+    if (least <= wr_model_predict_ns(model, ntok)) return;
+    atomic_store_explicit(speed_of(model, speed_class(ntok)), least / ntok + 1, memory_order_relaxed);
+}
+
+void wr_model_doubt(const wr_model *model, size_t ntok)
+{
+    size_t class = measured_class(model, ntok);
+    if (class == SPEED_CLASSES) return;
+    _Atomic uint64_t *speed = speed_of(model, class);
+    uint64_t old = atomic_load_explicit(speed, memory_order_relaxed), new;
+    do new = old - (old >> DOUBT_SHIFT) - (old >> DOUBT_SHIFT == 0);
+    while (
+        !atomic_compare_exchange_weak_explicit(speed, &old, new ? new : 1, memory_order_relaxed, memory_order_relaxed));
 }
 
 /* Logits to weights, in place: the activation of what is above 0. */
@@ -473,7 +507,8 @@ static wr_status run_head(const wr_model *model, const wr_batch *batch, const wr
 static wr_status run(const wr_model *model, const wr_batch *batch, wr_pass *pass, wr_arena *arena,
                      const wr_budget *budget, float *out)
 {
-    uint64_t start = wr_clock_now(&wr_clock_system);
+    const wr_clock *clock = budget ? budget->clock : &wr_clock_system;
+    uint64_t start = wr_clock_now(clock);
     const float *states;
     wr_kept kept = {0};
     if (pass->keep > 0 && !pass->first_only) {
@@ -484,8 +519,9 @@ static wr_status run(const wr_model *model, const wr_batch *batch, wr_pass *pass
     wr_model_thread_init();
     wr_status st = wr_encoder_run(&model->encoder, batch, pass, arena, budget, &states);
     if (!st) st = run_head(model, batch, pass, states, arena, budget, out);
-    if (!st && !pass->crew)
-        learn(model, batch->cu[batch->nseq], share_of_work(model, pass), wr_clock_now(&wr_clock_system) - start);
+    if ((!st || st == WR_STOPPED) && !pass->crew)
+        (st ? learn_stopped : learn)(model, batch->cu[batch->nseq], share_of_work(model, pass),
+                                     wr_clock_now(clock) - start);
     return st;
 }
 

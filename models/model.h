@@ -145,8 +145,13 @@ float wr_model_relevance(const wr_model *model, const float *logits);
 size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest);
 
 /* How long a batch took, learnt from what ran: predicted nanoseconds for ntok tokens on one thread (0 = unknown yet).
- * Updated by every embed and score call that ran to its end; atomic. For planning, never for results. */
+ * Updated by every call that ran to its end, on the budget's clock; one that the budget stopped shows that it takes
+ * longer than that, and counts as half as long again. Atomic. For planning, never for results. */
 uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok);
+
+/* Takes a sixteenth off the prediction for ntok tokens: for who could not begin anything because of it. Nothing else would
+ * ever correct a prediction that is too high. One that was right is right again after the first attempt. */
+void wr_model_doubt(const wr_model *model, size_t ntok);
 
 /* The same with less effort. What was learnt at one effort serves the others: times are kept by the work of a typical
  * pair at that effort (wr_encoder_work) against its work with all layers and tokens. */

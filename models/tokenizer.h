@@ -41,6 +41,10 @@ wr_status wr_tokenizer_encode(const wr_tokenizer *tok, const char *text, size_t 
 wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
                               wr_tokens *out);
 
+/* The same from ids without specials, written to id[], which has room for min(n + 2, max); id may be NULL when only the
+ * number is wanted. Returns the number written; *cut (may be NULL) tells whether any was dropped, here or before. */
+size_t wr_tokenizer_single_ids(const wr_tokenizer *tok, const wr_tokens *ids, size_t max, uint32_t *id, bool *cut);
+
 /* [CLS] a [SEP] b [SEP] from ids without specials, written to id[] and type[] (0 for the first part with its [SEP],
  * 1 for the second), at most max in all by "longest first" truncation as `tokenizers` does it: the shorter part stays
  * whole while it fits into half of the room, else each part gets half, and an odd token goes to the longer part, the
@@ -48,6 +52,13 @@ wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t 
  * any was dropped, here or when a and b were made. id and type have room for min(na + nb + 3, max). */
 size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
                          uint8_t *type, bool *cut);
+
+/* What wr_tokenizer_encode() would have given with a smaller max: the first max ids. */
+wr_tokens wr_tokens_first(const wr_tokens *tokens, size_t max);
+
+/* SHA-256 in hex over all that decides wr_tokenizer_encode(): tokens with their ids, added tokens, normaliser. Equal
+ * hashes mean equal ids for every text, whatever files they came from. What stands around a text is not in it. */
+const char *wr_tokenizer_sha256(const wr_tokenizer *tok);
 
 size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok);                 /* ids are < this, added tokens included  */
 const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id);    /* NULL when there is none; borrowed      */

@@ -508,7 +508,7 @@ static wr_status finish(wr_tokenizer *tok, const char *path, wr_err *err)
         if (special[i] >= 0 && !wr_tokenizer_token(tok, (uint32_t)special[i]))
             return wr_fail(err, WR_EFORMAT, "%s: the post-processor uses id %lld, which no token has", path,
                            (long long)special[i]);
-    if (wr_wordpiece_prepare(tok)) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if (wr_wordpiece_prepare(tok) || wr_wordpiece_hash(tok)) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
     return WR_OK;
 }
 

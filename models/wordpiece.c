@@ -435,6 +435,26 @@ wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t 
     return WR_OK;
 }
 
+wr_tokens wr_tokens_first(const wr_tokens *tokens, size_t max)
+{
+    bool more = tokens->n > max;
+    return (wr_tokens){tokens->id, more ? max : tokens->n, tokens->cut || more};
+}
+
+size_t wr_tokenizer_single_ids(const wr_tokenizer *tok, const wr_tokens *ids, size_t max, uint32_t *id, bool *cut)
+{
+    const wr_template *t = &tok->single;
+    size_t specials = (size_t)(t->before >= 0) + (t->after >= 0), n = 0;
+    wr_tokens kept = wr_tokens_first(ids, max > specials ? max - specials : 0);
+    if (cut) *cut = kept.cut;
+    if (!id) return kept.n + specials;
+    if (t->before >= 0) id[n++] = (uint32_t)t->before;
+    if (kept.n) memcpy(id + n, kept.id, kept.n * sizeof *id);
+    n += kept.n;
+    if (t->after >= 0) id[n++] = (uint32_t)t->after;
+    return n;
+}
+
 /* How many tokens of either part stay, as `tokenizers` decides it (truncation, longest_first): the shorter part stays
  * whole when it fits beside half of the room; where both are cut, each gets half, and an odd one goes to the longer
  * part, the second when they are equal. */

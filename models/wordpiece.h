@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/hash.h"
 #include "models/tokenizer.h"
 #include "models/vocab.h"
 
@@ -64,7 +65,11 @@ struct wr_tokenizer {
     wr_splitter raw;   /* the text as given: the normaliser's fold, added tokens that are not normalised */
     wr_splitter plain; /* text that is normalised already: no fold, added tokens that are */
     wr_template single, pair;
+    char sha256[WR_SHA256_HEX];
 };
+
+/* Fills sha256 from vocab, unk, max_chars, added and raw.fold. WR_ENOMEM. */
+wr_status wr_wordpiece_hash(struct wr_tokenizer *tok);
 
 /* Fills what follows from vocab, added and raw.fold: the sets, their tables. WR_ENOMEM. */
 wr_status wr_wordpiece_prepare(struct wr_tokenizer *tok);

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "indexer/analyzer.h"
+#include "models/microbatch.h"
 #include "ranker/rank.h"
 
 /* What a pool thread needs to read documents; one for each worker. */
@@ -38,6 +39,9 @@ typedef struct wr_list_job {
     atomic_bool published;
 } wr_list_job;
 
+/* Tokenizers that one request can need: the retrievers' and each rerank stage's. */
+#define WR_MAX_QUERY_IDS (WR_MAX_RERANK + 2)
+
 struct wr_scratch {
     wr_ranker *ranker;
     wr_arena arena;
@@ -57,6 +61,10 @@ struct wr_scratch {
     const char *const *given;  /* [ngiven] tokens of the learned sparse query that the request brought, or NULL */
     const float *given_weight; /* [ngiven] */
     size_t ngiven;
+    wr_tokens ids[WR_MAX_QUERY_IDS]; /* [nids] the query's, see wr_query_tokens() */
+    const char *ids_of[WR_MAX_QUERY_IDS]; /* [nids] wr_tokenizer_sha256() */
+    size_t nids;
+    wr_tokens dense_ids, sparse_ids; /* of these the encoders' */
     double encode_ms;
     size_t query_tokens, query_tokens_used;   /* of the dense encoder; differ when the query was cut */
     size_t sparse_tokens, sparse_tokens_used; /* of the sparse one                                   */
@@ -68,10 +76,13 @@ typedef struct wr_cross_job {
     const wr_model *model;
     wr_effort effort;
     wr_tokens query;
-    const uint32_t *docid; /* [n] in the order to score */
+    bool stored;           /* documents' ids are in the document store */
+    const uint32_t *docid; /* [n] as the stage got them, best first */
     size_t n;
-    size_t step;           /* pairs in one micro-batch */
-    atomic_size_t next;    /* first pair that nobody has claimed */
+    wr_sized *order;       /* [n] in the order to score */
+    size_t *begin;         /* micro-batch b is order[begin[b]..begin[b + 1]) */
+    size_t nbatches;
+    atomic_size_t next;    /* first micro-batch that nobody has claimed */
     float *score;          /* [n] */
     atomic_bool *done;     /* [n] score[i] is valid */
     atomic_size_t cut;     /* pairs longer than the model takes */
@@ -92,7 +103,8 @@ bool wr_sparse_can_query(const wr_scratch *scratch);
 wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const wr_effort *effort,
                           const uint32_t *docid, size_t n, wr_cross_job **job, wr_err *err);
 
-/* The text that an encoder sees of a document: title, one space, text, trimmed; borrowed from arena or the map. */
-wr_status wr_document_text(const wr_doc *doc, wr_arena *arena, const char **text, size_t *n);
+/* The query's ids without special tokens, all of them, by a model's tokenizer: made once for a request and every model
+ * with an equal one. On the coordinator; borrowed from the arena of the request. WR_ENOMEM. */
+wr_status wr_query_tokens(wr_scratch *scratch, const wr_model *model, wr_tokens *out);
 
 #endif

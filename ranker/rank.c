@@ -179,6 +179,7 @@ static wr_status begin_query(wr_scratch *s, const wr_request *request, wr_err *e
     s->query_len = request->query_len;
     s->vector = NULL;
     s->encode_ms = 0;
+    s->nids = 0;
     s->query_tokens = s->query_tokens_used = s->sparse_tokens = s->sparse_tokens_used = 0;
     if (!s->query) return wr_fail(err, WR_ENOMEM, "query: out of memory");
     if (!request->dense || !s->ranker->encoder) return WR_OK;

@@ -1,123 +1,109 @@
-/* Cross-encoder stage: query and document through one encoder, in micro-batches over the pool, best candidates first.
+/* Cross-encoder stage: query and document through one encoder, in micro-batches over the pool.
  *
- * A few runner tasks claim pairs in rank order. After each micro-batch a runner goes to the end of the pool's queue, so
- * that several requests share the workers pair by pair. With a deadline a micro-batch is begun only when the model's
- * measured speed says that it will end in time; one that was begun stops at the soft deadline between two layers.
+ * A few runner tasks claim micro-batches. After each one a runner goes to the end of the pool's queue, so that several
+ * requests share the workers piece by piece.
+ *
+ * Without a deadline pairs are sorted by length and cut by tokens. With one, pairs are scored one at a time, best first,
+ * each begun only when the model's measured speed says that it will end in time; one that was begun stops at the soft
+ * deadline between two layers. The first pair that does not fit ends the stage, although a shorter one further down might
+ * have fitted: what was scored moves to the head, and a long document would fall behind shorter ones for its length alone.
+ * So what `degraded` tells as done is what was scored, and all of it is from the head of the list, but for pairs that
+ * other threads had begun by then.
+ *
+ * Documents' ids come from the document store when the index was built with an equal tokenizer, else from the text; they
+ * are the same ids.
  */
 #include <string.h>
 
+#include "indexer/batch.h"
 #include "ranker/job.h"
 
-/* Pairs in one micro-batch without a deadline: 8 passages of about 90 tokens are the rows from which GEMM runs near its
- * peak (models/embed.h). */
-#define STEP_UNBOUNDED 8
-
-/* With a deadline a micro-batch should last about this long: short enough that little is lost when time runs out, long
- * enough that handing out work is nothing beside it. */
-#define STEP_NS 4000000
-
-/* What a pair is taken to have when the next step is planned: a passage of MS MARCO with its query. */
-#define TYPICAL_PAIR_TOKENS 96
-
-wr_status wr_document_text(const wr_doc *doc, wr_arena *arena, const char **text, size_t *n)
+/* The document's ids without special tokens, as many as a pair can need. */
+static wr_status document_tokens(const wr_cross_job *job, size_t i, wr_arena *arena, wr_docreader *reader,
+                                 wr_tokens *out)
 {
-    const char *from = doc->text, *to;
-    *n = doc->text_len;
-    if (doc->title_len) {
-        char *both = wr_arena_alloc(arena, doc->title_len + 1 + doc->text_len + 1);
-        if (!both) return WR_ENOMEM;
-        memcpy(both, doc->title, doc->title_len);
-        both[doc->title_len] = ' ';
-        memcpy(both + doc->title_len + 1, doc->text, doc->text_len);
-        from = both;
-        *n += doc->title_len + 1;
-    }
-    to = from + *n;
-    while (from < to && strchr(" \t\r\n", *from) && *from) from++;
-    while (to > from && strchr(" \t\r\n", to[-1]) && to[-1]) to--;
-    *text = from;
-    *n = (size_t)(to - from);
-    return WR_OK;
-}
-
-static size_t step_for(const wr_model *model, const wr_effort *effort, const wr_budget *budget)
-{
-    if (!wr_budget_has_deadline(budget)) return STEP_UNBOUNDED;
-    uint64_t pair_ns = wr_model_predict_ns_with(model, effort, TYPICAL_PAIR_TOKENS);
-    size_t step = pair_ns ? STEP_NS / pair_ns : 1;
-    return step < 1 ? 1 : step > STEP_UNBOUNDED ? STEP_UNBOUNDED : step;
-}
-
-/* Appends pair i to the batch that is being built: id/type at *ntok. */
-static wr_status add_pair(wr_cross_job *job, size_t i, wr_arena *arena, wr_docreader *reader, uint32_t *id,
-                          uint8_t *type, size_t *ntok)
-{
-    const wr_tokenizer *tok = wr_model_tokenizer(job->model);
-    size_t max = wr_model_info_get(job->model)->max_doc_tokens, n;
+    size_t max = wr_model_info_get(job->model)->max_doc_tokens;
     uint32_t document = wr_index_document(job->scratch->ranker->index, job->docid[i]);
-    const char *text;
+    wr_status st = job->stored ? wr_docreader_tokens(reader, document, max, arena, out) : WR_ENOTFOUND;
+    if (st != WR_ENOTFOUND) return st; /* there, or the store keeps fewer than this model takes */
+    wr_text text;
     wr_doc doc;
-    wr_tokens tokens;
-    bool cut;
-    wr_status st = wr_docreader_get(reader, document, &doc);
-    if (!st) st = wr_document_text(&doc, arena, &text, &n);
-    if (!st) st = wr_tokenizer_encode(tok, text, n, arena, max, &tokens);
-    if (st) return st;
-    *ntok += wr_tokenizer_pair(tok, &job->query, &tokens, max, id + *ntok, type + *ntok, &cut);
-    if (cut || tokens.cut) atomic_fetch_add(&job->cut, 1);
-    return WR_OK;
+    st = wr_docreader_get(reader, document, &doc);
+    if (!st) st = wr_doc_join(&doc, arena, &text);
+    return st ? st : wr_tokenizer_encode(wr_model_tokenizer(job->model), text.bytes, text.n, arena, max, out);
 }
 
-/* How many of the n sequences can be done in the time that is left. */
-static size_t affordable(const wr_cross_job *job, const uint32_t *cu, size_t n)
+static wr_status score_batch(wr_cross_job *job, size_t b, wr_arena *arena, wr_docreader *reader)
 {
-    uint64_t left = wr_budget_left_ns(&job->scratch->budget);
-    while (n > 0 && left != UINT64_MAX && wr_model_predict_ns_with(job->model, &job->effort, cu[n]) > left) n--;
-    return left ? n : 0;
-}
-
-static wr_status score_range(wr_cross_job *job, size_t from, size_t to, wr_arena *arena, wr_docreader *reader)
-{
-    const wr_model_info *info = wr_model_info_get(job->model);
-    size_t n = to - from, ntok = 0;
-    uint32_t *id = wr_arena_alloc(arena, n * info->max_doc_tokens * sizeof *id);
-    uint8_t *type = wr_arena_alloc(arena, n * info->max_doc_tokens);
-    uint32_t *cu = wr_arena_calloc(arena, n + 1, sizeof *cu);
-    float *logits = wr_arena_alloc(arena, n * info->nlabels * sizeof *logits);
-    if (!id || !type || !cu || !logits) return WR_ENOMEM;
+    const wr_sized *pair = job->order + job->begin[b];
+    size_t n = job->begin[b + 1] - job->begin[b];
+    wr_tokens *doc = wr_arena_alloc(arena, n * sizeof *doc);
+    float *score = wr_arena_alloc(arena, n * sizeof *score);
+    bool *cut = wr_arena_alloc(arena, n * sizeof *cut);
+    if (!doc || !score || !cut) return WR_ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        wr_status st = add_pair(job, from + i, arena, reader, id, type, &ntok);
+        wr_status st = document_tokens(job, pair[i].i, arena, reader, &doc[i]);
         if (st) return st;
-        cu[i + 1] = (uint32_t)ntok;
     }
-    n = affordable(job, cu, n);
-    if (n == 0) return WR_STOPPED;
-    wr_batch batch = {.id = id, .type = type, .cu = cu, .nseq = n};
-    wr_status st = wr_model_score_with(job->model, &batch, &job->effort, arena, &job->scratch->budget, logits);
+    wr_status st = wr_score_pairs(job->model, &job->effort, &job->query, doc, n, b == 0, arena,
+                                  &job->scratch->budget, score, cut);
     if (st) return st;
     for (size_t i = 0; i < n; i++) {
-        job->score[from + i] = wr_model_relevance(job->model, logits + i * info->nlabels);
-        atomic_store_explicit(&job->done[from + i], true, memory_order_release);
+        job->score[pair[i].i] = score[i];
+        if (cut[i]) atomic_fetch_add(&job->cut, 1);
+        atomic_store_explicit(&job->done[pair[i].i], true, memory_order_release);
     }
-    return from + n < to ? WR_STOPPED : WR_OK;
+    return WR_OK;
 }
 
 static void runner(void *arg)
 {
     wr_cross_job *job = arg;
     wr_arena *arena = wr_arena_of_thread();
-    size_t from = atomic_fetch_add(&job->next, job->step);
-    if (from >= job->n || wr_budget_spent(&job->scratch->budget)) return;
-    size_t to = from + job->step < job->n ? from + job->step : job->n;
+    size_t b = atomic_fetch_add(&job->next, 1);
+    if (b >= job->nbatches || wr_budget_spent(&job->scratch->budget)) return;
     wr_status st = WR_ENOMEM;
     if (arena) {
         size_t mark = wr_arena_mark(arena);
-        st = score_range(job, from, to, arena, job->scratch->ranker->worker[wr_pool_worker()].reader);
+        st = score_batch(job, b, arena, job->scratch->ranker->worker[wr_pool_worker()].reader);
         wr_arena_rollback(arena, mark);
     }
     if (!st) st = wr_group_add(&job->scratch->cross_group, runner, job);
-    if (st) atomic_store(&job->next, job->n); /* nobody begins another */
+    if (st) atomic_store(&job->next, job->nbatches); /* nobody begins another */
     if (st < 0) atomic_store(&job->status, st);
+}
+
+/* A pair's tokens, exact from stored ids, else guessed from the document's bytes. */
+static wr_status pair_tokens(const wr_cross_job *job, size_t i, size_t *ntok)
+{
+    size_t max = wr_model_info_get(job->model)->max_doc_tokens, n = 0;
+    uint32_t document = wr_index_document(job->scratch->ranker->index, job->docid[i]);
+    wr_status st = job->stored ? wr_docreader_ntokens(job->scratch->reader, document, &n) : WR_ENOTFOUND;
+    if (st == WR_ENOTFOUND) {
+        wr_doc doc;
+        st = wr_docreader_get(job->scratch->reader, document, &doc);
+        n = st ? 0 : wr_microbatch_guess(doc.title_len + doc.text_len, max);
+    }
+    n += job->query.n;
+    *ntok = n < 1 ? 1 : n > max ? max : n;
+    return st;
+}
+
+static wr_status plan(wr_cross_job *job)
+{
+    bool deadline = wr_budget_has_deadline(&job->scratch->budget);
+    size_t n = job->n, tokens = 0;
+    for (size_t i = 0; i < n; i++) {
+        job->order[i] = (wr_sized){i, 1};
+        wr_status st = deadline ? WR_OK : pair_tokens(job, i, &job->order[i].ntok);
+        if (st) return st;
+    }
+    if (!deadline) {
+        wr_microbatch_sort(job->order, n);
+        tokens = wr_microbatch_tokens(job->order, n, wr_pool_threads(job->scratch->ranker->pool));
+    }
+    job->nbatches = wr_microbatch_cut(job->order, n, tokens, job->begin);
+    return WR_OK;
 }
 
 static wr_cross_job *new_job(wr_scratch *s, const wr_model *model, const wr_effort *effort, const uint32_t *docid,
@@ -130,10 +116,13 @@ static wr_cross_job *new_job(wr_scratch *s, const wr_model *model, const wr_effo
     job->effort = *effort;
     job->docid = docid;
     job->n = n;
-    job->step = step_for(model, effort, &s->budget);
+    job->stored = !strcmp(wr_index_info_get(s->ranker->index)->tokenizer_sha256,
+                          wr_tokenizer_sha256(wr_model_tokenizer(model)));
+    job->order = wr_arena_alloc(&s->arena, n * sizeof *job->order);
+    job->begin = wr_arena_alloc(&s->arena, (n + 1) * sizeof *job->begin);
     job->score = wr_arena_calloc(&s->arena, n, sizeof *job->score);
     job->done = wr_arena_calloc(&s->arena, n, sizeof *job->done);
-    return job->score && job->done ? job : NULL;
+    return job->order && job->begin && job->score && job->done ? job : NULL;
 }
 
 wr_status wr_rerank_cross(wr_scratch *s, const wr_model *model, const wr_effort *effort, const uint32_t *docid,
@@ -141,10 +130,10 @@ wr_status wr_rerank_cross(wr_scratch *s, const wr_model *model, const wr_effort 
 {
     wr_cross_job *job = *out = new_job(s, model, effort, docid, n);
     if (!job) return wr_fail(err, WR_ENOMEM, "cross: out of memory");
-    wr_status st = wr_tokenizer_encode(wr_model_tokenizer(model), s->query, s->query_len, &s->arena,
-                                       wr_model_info_get(model)->max_doc_tokens, &job->query);
+    wr_status st = wr_query_tokens(s, model, &job->query);
+    if (!st) st = plan(job);
     size_t runners = wr_pool_threads(s->ranker->pool);
-    for (size_t i = 0; i < runners && i < n && !st; i++) st = wr_group_add(&s->cross_group, runner, job);
+    for (size_t i = 0; i < runners && i < job->nbatches && !st; i++) st = wr_group_add(&s->cross_group, runner, job);
     /* A layer that was begun before the soft deadline may end after it: half of the reserve is left for that. */
     uint64_t until = s->budget.soft_ns;
     if (wr_budget_has_deadline(&s->budget)) until += (s->budget.hard_ns - s->budget.soft_ns) / 2;

@@ -52,27 +52,38 @@ static wr_status retrieve_bm25(wr_scratch *s, wr_list_job *job, const wr_sparse_
     return st;
 }
 
+wr_status wr_query_tokens(wr_scratch *s, const wr_model *model, wr_tokens *out)
+{
+    const wr_tokenizer *tok = wr_model_tokenizer(model);
+    for (size_t i = 0; i < s->nids; i++) {
+        if (strcmp(s->ids_of[i], wr_tokenizer_sha256(tok))) continue;
+        *out = s->ids[i];
+        return WR_OK;
+    }
+    wr_status st = wr_tokenizer_encode(tok, s->query, s->query_len, &s->arena, SIZE_MAX, out);
+    if (st || s->nids == WR_MAX_QUERY_IDS) return st;
+    s->ids_of[s->nids] = wr_tokenizer_sha256(tok);
+    s->ids[s->nids++] = *out;
+    return WR_OK;
+}
+
 /* ---- dense ---- */
 
 /* The query's vector into out[dim]; WR_STOPPED when there is no time for it. */
 static wr_status encode(wr_scratch *s, wr_arena *arena, float *out)
 {
     const wr_model *model = s->ranker->encoder;
-    size_t max = wr_model_info_get(model)->max_query_tokens;
-    wr_tokens tokens;
+    const wr_tokenizer *tok = wr_model_tokenizer(model);
     uint64_t start = wr_clock_now(&wr_clock_system);
-    wr_status st = wr_tokenizer_single(wr_model_tokenizer(model), s->query, s->query_len, arena, SIZE_MAX, &tokens);
-    if (st) return st;
-    s->query_tokens = tokens.n;
-    if (tokens.n > max) { /* keep the closing [SEP] */
-        tokens.id[max - 1] = tokens.id[tokens.n - 1];
-        tokens.n = max;
-    }
-    s->query_tokens_used = tokens.n;
-    uint32_t cu[2] = {0, (uint32_t)tokens.n};
-    wr_batch batch = {.id = tokens.id, .cu = cu, .nseq = 1};
+    s->query_tokens = wr_tokenizer_single_ids(tok, &s->dense_ids, SIZE_MAX, NULL, NULL);
+    uint32_t *id = wr_arena_alloc(arena, s->query_tokens * sizeof *id);
+    if (!id) return WR_ENOMEM;
+    s->query_tokens_used =
+        wr_tokenizer_single_ids(tok, &s->dense_ids, wr_model_info_get(model)->max_query_tokens, id, NULL);
+    uint32_t cu[2] = {0, (uint32_t)s->query_tokens_used};
+    wr_batch batch = {.id = id, .cu = cu, .nseq = 1};
     wr_crew *crew = wr_crew_gather(s->ranker->pool); /* one query alone gets all idle cores */
-    st = wr_model_embed_shared(model, &batch, crew, arena, &s->budget, out);
+    wr_status st = wr_model_embed_shared(model, &batch, crew, arena, &s->budget, out);
     wr_crew_dismiss(crew);
     s->encode_ms = ms_since(start);
     return st;
@@ -127,7 +138,9 @@ static wr_status start_dense(wr_scratch *s)
         job->score = wr_arena_alloc(&s->arena, job->stage->depth * sizeof *job->score);
         if (!job->docid || !job->score) return WR_ENOMEM;
     }
-    return any ? wr_group_add(&s->list_group, dense_task, s) : WR_OK;
+    if (!any) return WR_OK;
+    wr_status st = s->vector ? WR_OK : wr_query_tokens(s, s->ranker->encoder, &s->dense_ids);
+    return st ? st : wr_group_add(&s->list_group, dense_task, s);
 }
 
 wr_status wr_retrieve(wr_scratch *s, wr_err *err)

@@ -95,14 +95,16 @@ static wr_status tokenise(wr_scratch *s, wr_arena *arena, bool specials, wr_toke
 {
     const wr_tokenizer *tok = wr_model_tokenizer(s->ranker->expander);
     size_t max = wr_model_info_get(s->ranker->expander)->max_query_tokens, apart = specials ? 0 : 2;
-    wr_status st =
-        (specials ? wr_tokenizer_single : wr_tokenizer_encode)(tok, s->query, s->query_len, arena, SIZE_MAX, tokens);
-    if (st) return st;
-    s->sparse_tokens = tokens->n + apart;
-    if (tokens->n + apart > max) {
-        if (specials) tokens->id[max - 1] = tokens->id[tokens->n - 1]; /* keep the closing [SEP] */
-        tokens->n = max - apart;
+    size_t all = specials ? wr_tokenizer_single_ids(tok, &s->sparse_ids, SIZE_MAX, NULL, NULL) : s->sparse_ids.n;
+    *tokens = (wr_tokens){.id = wr_arena_alloc(arena, (all + 1) * sizeof *tokens->id)};
+    if (!tokens->id) return WR_ENOMEM;
+    if (specials)
+        tokens->n = wr_tokenizer_single_ids(tok, &s->sparse_ids, max, tokens->id, NULL);
+    else { /* a copy: weighing sorts them */
+        tokens->n = all + apart > max ? max - apart : all;
+        if (tokens->n) memcpy(tokens->id, s->sparse_ids.id, tokens->n * sizeof *tokens->id);
     }
+    s->sparse_tokens = all + apart;
     s->sparse_tokens_used = tokens->n + apart;
     return WR_OK;
 }
@@ -270,6 +272,8 @@ wr_status wr_retrieve_sparse_start(wr_scratch *s, bool *later)
         lexical |= s->list[i].stage->kind == WR_BM25;
     }
     if (!any || !wr_sparse_can_query(s)) return WR_OK;
+    wr_status st = s->given ? WR_OK : wr_query_tokens(s, s->ranker->expander, &s->sparse_ids);
+    if (st) return st;
     if (!lexical && (s->given || has_table(s))) {
         *later = true;
         return WR_OK;

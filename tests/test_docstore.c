@@ -238,3 +238,76 @@ Test(docnos, a_repeat_in_an_earlier_run_is_found_while_merging)
     cr_assert_str_eq(err.text, "document a appears twice: as number 2 and number 5 of the corpus");
     wr_docnos_close(names);
 }
+
+/* ---- token ids ---- */
+
+static void add_ids(wr_docstore_writer *w, const char *docno, uint32_t first, size_t n, bool cut)
+{
+    static uint32_t id[5000];
+    wr_err err;
+    wr_doc doc = doc_of(docno, "", "text", "");
+    for (size_t i = 0; i < n; i++) id[i] = first + (uint32_t)i;
+    cr_assert_eq(wr_docstore_writer_add(w, &doc, &err), WR_OK, "%s", err.text);
+    wr_tokens ids = {id, n, cut};
+    cr_assert_eq(wr_docstore_writer_add_tokens(w, &ids, &err), WR_OK, "%s", err.text);
+}
+
+Test(docstore, token_ids_come_back_cut_where_asked)
+{
+    static const struct {
+        uint32_t first;
+        size_t n;
+        bool cut;
+    } doc[] = {{100, 80, false}, {0, 0, false}, {65530, 20, false}, {7, 512, true}, {1u << 20, 5000, false}};
+    const char *path = wr_test_path("docs.mdb");
+    wr_err err;
+    wr_docstore_writer *w;
+    wr_docstore *s;
+    wr_docreader *r;
+    wr_arena arena;
+    cr_assert_eq(wr_docstore_writer_open(&w, path, &err), WR_OK);
+    for (size_t i = 0; i < 5; i++) {
+        char docno[8];
+        snprintf(docno, sizeof docno, "d%zu", i);
+        add_ids(w, docno, doc[i].first, doc[i].n, doc[i].cut);
+    }
+    cr_assert_eq(wr_docstore_writer_commit(w, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_docstore_open(&s, path, &err), WR_OK, "%s", err.text);
+    cr_assert(wr_docstore_has_tokens(s));
+    cr_assert_eq(wr_docreader_open(&r, s, &err), WR_OK);
+    cr_assert_eq(wr_arena_init(&arena, 1 << 24), WR_OK);
+    for (uint32_t i = 0; i < 5; i++) {
+        const size_t max[] = {0, 1, 79, 80, 511, 512, 513, 6000};
+        size_t n;
+        cr_assert_eq(wr_docreader_ntokens(r, i, &n), WR_OK);
+        cr_assert_eq(n, doc[i].n);
+        for (size_t m = 0; m < 8; m++) {
+            wr_tokens got;
+            wr_status st = wr_docreader_tokens(r, i, max[m], &arena, &got);
+            if (doc[i].cut && max[m] > doc[i].n) { /* the text had more than were kept */
+                cr_assert_eq(st, WR_ENOTFOUND);
+                continue;
+            }
+            cr_assert_eq(st, WR_OK);
+            cr_assert_eq(got.n, doc[i].n < max[m] ? doc[i].n : max[m]);
+            cr_assert_eq(got.cut, doc[i].cut || doc[i].n > max[m]);
+            for (size_t t = 0; t < got.n; t++) cr_assert_eq(got.id[t], doc[i].first + t);
+        }
+    }
+    cr_assert_eq(wr_docstore_verify(s, &err), WR_OK, "%s", err.text);
+    wr_arena_release(&arena);
+    wr_docreader_close(r);
+    wr_docstore_close(s);
+}
+
+Test(docstore, token_ids_of_some_documents_alone_are_refused)
+{
+    const char *path = wr_test_path("docs.mdb");
+    wr_err err;
+    wr_docstore_writer *w;
+    wr_doc more = doc_of("b", "", "", "");
+    cr_assert_eq(wr_docstore_writer_open(&w, path, &err), WR_OK);
+    add_ids(w, "a", 1, 10, false);
+    cr_assert_eq(wr_docstore_writer_add(w, &more, &err), WR_OK);
+    cr_assert_eq(wr_docstore_writer_commit(w, &err), WR_EARG);
+}

@@ -8,6 +8,7 @@
 #include "data/json.h"
 #include "data/mapfile.h"
 #include "models/embed.h"
+#include "tests/testlib_model.h"
 #include "models/kernels.h"
 #include "models/model.h"
 #include "tests/testlib.h"
@@ -555,4 +556,43 @@ Test(model, the_hash_is_of_what_the_files_say_and_not_where_they_are)
     cr_assert_str_eq(here, there);
     hash_of(changed("1_Pooling/config.json", "mean", "cls_token\": false, \"pooling_mode_mean"), there);
     cr_assert_str_neq(here, there);
+}
+
+/* ---- what is foreseen ---- */
+
+/* How many of three texts are scored in 5 ms of a clock that moves by step_ns at every look; 0 ms = no deadline. */
+static size_t scored_in(const wr_model *model, double budget_ms, uint64_t step_ns)
+{
+    const wr_text text[] = {{"a b c", 5}, {"d e f", 5}, {"g h i", 5}};
+    wr_test_clock fake;
+    wr_budget budget;
+    float score[3];
+    bool done[3];
+    wr_test_clock_init(&fake, 1000000000, step_ns);
+    wr_budget_start(&budget, &fake.clock, budget_ms, 0, 0);
+    cr_assert_eq(wr_score_texts(model, NULL, (wr_text){"a b", 3}, text, 3, &budget, score, done, NULL), WR_OK);
+    return (size_t)done[0] + done[1] + done[2];
+}
+
+Test(model, a_prediction_that_one_burst_made_too_high_is_forgotten)
+{
+    wr_test_model(wr_test_path("cross"), true, 2);
+    wr_model *model = open_model(wr_test_path("cross"), NULL);
+    size_t refused = 0;
+    cr_assert_eq(scored_in(model, 0, 90000000), 3); /* one pass of all three: 90 ms, 30 a pair */
+    while (scored_in(model, 5, 0) == 0 && refused < 200) refused++;
+    cr_assert(refused > 10 && refused < 60, "believed for %zu requests", refused);
+    for (size_t i = 0; i < 20; i++) scored_in(model, 5, 0);
+    cr_assert_eq(scored_in(model, 5, 0), 3, "what is measured from then on counts");
+    wr_model_close(model);
+}
+
+Test(model, a_pass_that_was_stopped_is_not_tried_again_at_once)
+{
+    wr_test_model(wr_test_path("cross"), true, 2);
+    wr_model *model = open_model(wr_test_path("cross"), NULL);
+    cr_assert_eq(scored_in(model, 5, 3000000), 0, "stopped after two looks at the clock");
+    cr_assert(wr_model_predict_ns(model, 9) > 5000000);
+    cr_assert_eq(scored_in(model, 5, 0), 0);
+    wr_model_close(model);
 }

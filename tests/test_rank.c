@@ -1,7 +1,10 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "data/mapfile.h"
+#include "indexer/manifest.h"
 #include "tests/testlib_rank.h"
 #include "tests/testlib.h"
 #include "tests/testlib_model.h"
@@ -333,4 +336,52 @@ Test(rank_dense, another_model_than_the_index_was_built_with_is_refused)
     cr_assert(strstr(err.text, "was built with model"), "%s", err.text);
     cr_assert_null(ranker);
     wr_loaded_close(loaded);
+}
+
+/* ---- token ids from the document store ---- */
+
+/* The manifest as it would be had the index been built with another tokenizer: then texts are tokenised again. */
+static void forget_tokenizer(const char *dir)
+{
+    char path[4200], *text;
+    size_t n;
+    wr_err err;
+    wr_manifest m;
+    snprintf(path, sizeof path, "%s/manifest.json", dir);
+    cr_assert_eq(wr_manifest_load(&m, dir, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(strlen(m.info.tokenizer_sha256), 64);
+    m.info.tokenizer_sha256 = "0000000000000000000000000000000000000000000000000000000000000000";
+    cr_assert_eq(wr_manifest_text(&m, &text, &n, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_file_replace(path, text, n, &err), WR_OK, "%s", err.text);
+    free(text);
+    wr_manifest_release(&m);
+}
+
+static void assert_same_hits(const wr_response *a, const wr_response *b)
+{
+    cr_assert_eq(a->n, b->n);
+    for (size_t i = 0; i < a->n; i++) cr_assert(a->hit[i].docid == b->hit[i].docid && a->hit[i].score == b->hit[i].score);
+}
+
+Test(rank_dense, stored_token_ids_give_the_bits_of_the_text)
+{
+    wr_test_service plain;
+    wr_err err;
+    const char *queries[] = {"river", "", "a query that is longer than all that the model takes, again and again and again "
+                                          "and again and again and again and again and again and again and again"};
+    forget_tokenizer(wr_test_path("index"));
+    wr_test_service_open(&plain, wr_test_path("index"), 2, wr_test_path("cross"));
+    for (size_t q = 0; q < 20; q++) {
+        wr_response stored, text;
+        wr_request request = ask(q < 3 ? queries[q] : wr_test_query(q), 60);
+        request.pipeline = "rrf(bm25,dense):60 > cross:60";
+        run(&request, &stored);
+        cr_assert_eq(wr_rank(plain.ranker, &request, plain.scratch, &text, &err), WR_OK);
+        assert_same_hits(&stored, &text);
+        request.budget_ms = 1e6; /* one pair at a time */
+        cr_assert_eq(wr_rank(plain.ranker, &request, plain.scratch, &text, &err), WR_OK);
+        assert_same_hits(&stored, &text);
+        if (stored.nstages > 3) cr_assert_eq(stored.stage[3].cut, text.stage[3].cut);
+    }
+    wr_test_service_close(&plain);
 }
