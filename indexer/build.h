@@ -36,6 +36,7 @@ typedef struct wr_build_options {
     const char *factory;   /* NULL = wr_dense_default_factory() */
     bool fast_build;
     const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
+    double prune_ratio; /* vectors that the corpus brings lose weights up to this share of their largest; 0 = none */
     bool no_sparse;         /* vectors that the corpus brings are left out                                   */
     wr_sparse_index sparse_index;
     wr_idf_source idf;

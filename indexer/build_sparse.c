@@ -113,11 +113,22 @@ void wr_sparse_build_close(wr_sparse_build *b)
 
 static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err)
 {
+    const char **token = malloc((doc->ntokens + 1) * sizeof *token);
     uint32_t *len = malloc((doc->ntokens + 1) * sizeof *len);
-    if (!len) return wr_fail(err, WR_ENOMEM, "document %s: out of memory", doc->docno);
-    for (size_t i = 0; i < doc->ntokens; i++) len[i] = (uint32_t)strlen(doc->token[i]);
-    wr_status st = wr_sparse_writer_add_weights(b->writer, doc->token, len, doc->weight, doc->ntokens, err);
+    float *weight = malloc((doc->ntokens + 1) * sizeof *weight), max = 0;
+    size_t n = 0;
+    wr_status st = token && len && weight ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < doc->ntokens; i++) max = doc->weight[i] > max ? doc->weight[i] : max;
+    for (size_t i = 0; i < doc->ntokens && !st; i++) {
+        if (!(doc->weight[i] > (float)b->o->prune_ratio * max)) continue;
+        token[n] = doc->token[i];
+        len[n] = (uint32_t)strlen(doc->token[i]);
+        weight[n++] = doc->weight[i];
+    }
+    if (!st) st = wr_sparse_writer_add_weights(b->writer, token, len, weight, n, err);
+    free(token);
     free(len);
+    free(weight);
     return st ? wr_fail_prefix(err, "document %s", doc->docno) : WR_OK;
 }
 
@@ -264,11 +275,11 @@ void wr_sparse_build_describe(const wr_sparse_build *b, wr_index_info *info)
     info->sparse_query = b->query;
     info->sparse_idf = b->idf;
     info->sparse_clusters = b->clusters;
+    info->sparse_prune_ratio = b->imported ? b->o->prune_ratio : b->model->prune_ratio;
     if (!b->model) return;
     info->sparse_model_path = b->model->path;
     info->sparse_model_sha256 = b->model->sha256;
     info->sparse_model_name = b->model->name;
     info->sparse_max_doc_tokens = b->model->max_doc_tokens;
     info->sparse_max_query_tokens = b->model->max_query_tokens;
-    info->sparse_prune_ratio = b->imported ? 0 : b->model->prune_ratio;
 }

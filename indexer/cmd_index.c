@@ -135,6 +135,9 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
 {
     if (a->no_sparse && a->sparse) return wr_fail(err, WR_EARG, "--no-sparse and --sparse exclude each other");
     build->no_sparse = a->no_sparse;
+    build->prune_ratio = a->prune_ratio;
+    if (!(a->prune_ratio >= 0 && a->prune_ratio < 1))
+        return wr_fail(err, WR_EARG, "--prune-ratio %g: expected 0 to below 1", a->prune_ratio);
     if (a->sparse_index) {
         if (strcmp(a->sparse_index, "exact") && strcmp(a->sparse_index, "approx"))
             return wr_fail(err, WR_EARG, "--sparse-index %s: expected exact or approx", a->sparse_index);

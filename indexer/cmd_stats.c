@@ -62,7 +62,8 @@ static size_t list_parts(const wr_index *index, const wr_manifest *m, const wr_s
 static void print_sparse(const wr_index_info *i, const wr_sparse_report *r)
 {
     const wr_spread *s = &r->spread;
-    printf("  learned sparse: documents by %s, queries by %s", *i->sparse_model_name ? i->sparse_model_name : "vectors",
+    printf("  learned sparse: documents by %s, queries by %s",
+           !strcmp(i->sparse_documents, "model") ? i->sparse_model_name : "vectors that they brought",
            !strcmp(i->sparse_query, "idf")     ? "a table of weights"
            : !strcmp(i->sparse_query, "model") ? "the model"
                                                : "weights that they bring");

@@ -24,6 +24,8 @@ struct wr_ranker {
     wr_pool *pool;
     const wr_model *encoder;  /* NULL without dense */
     const wr_model *expander; /* of the learned sparse index: NULL without, or where queries must bring their weights */
+    int64_t *term_of;         /* [vocabulary of expander] what a token is in the learned postings, -1 = nothing */
+    size_t nterm_of;
     wr_worker *worker; /* [wr_pool_threads(pool)] */
     bool has_bm25;     /* false where documents came as vectors without texts */
 };
@@ -96,6 +98,9 @@ wr_status wr_retrieve(wr_scratch *scratch, wr_err *err);
  * about as long as a lexical search. Without a way to weigh the query nothing is begun. */
 wr_status wr_retrieve_sparse_start(wr_scratch *scratch, bool *later);
 void wr_retrieve_sparse_here(wr_scratch *scratch);
+
+/* Looks every token of the expander's vocabulary up, once: a binary search a token would be a tenth of a query's time. */
+wr_status wr_retrieve_sparse_prepare(wr_ranker *ranker);
 bool wr_sparse_can_query(const wr_scratch *scratch);
 
 /* Scores docid[0..n) with as much of a cross-encoder as effort says, over the pool until the soft deadline. *job is

@@ -177,7 +177,7 @@ wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const w
                       .option = "--sparse",
                       .options = {.max_doc_tokens = info->sparse_max_doc_tokens,
                                   .max_query_tokens = info->sparse_max_query_tokens,
-                                  .prune_ratio = info->sparse_prune_ratio,
+                                  .prune_ratio = encodes_documents(info) ? info->sparse_prune_ratio : 0,
                                   .tokenizer_only = !whole,
                                   .precision = loaded->precision}};
     *model = NULL;

@@ -62,6 +62,7 @@ wr_status wr_ranker_open(wr_ranker **out, const char *dir, wr_loaded *loaded, wr
                      wr_dense_dim(wr_index_dense(r->index)), wr_model_info_get(r->encoder)->dim);
     if (!st && wr_index_info_get(r->index)->has_sparse)
         st = wr_loaded_sparse(loaded, wr_index_info_get(r->index), &r->expander, err);
+    if (!st && wr_retrieve_sparse_prepare(r)) st = wr_fail(err, WR_ENOMEM, "ranker: out of memory");
     if (!st) st = open_workers(r, err);
     if (st) wr_ranker_close(r);
     else *out = r;
@@ -73,6 +74,7 @@ void wr_ranker_close(wr_ranker *r)
     if (!r) return;
     for (unsigned i = 0; r->worker && i < wr_pool_threads(r->pool); i++) wr_docreader_close(r->worker[i].reader);
     free(r->worker);
+    free(r->term_of);
     wr_index_close(r->index);
     free(r);
 }

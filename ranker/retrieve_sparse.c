@@ -5,8 +5,9 @@
  * business; otherwise it is one task on the pool. The search looks at the clock, so the lists end at the soft deadline
  * by themselves.
  *
- * Exact unless the stage says otherwise. Two phases, as OpenSearch has them: the first searches with the heavy tokens alone, at least `two_phase` times the
- * heaviest, and keeps TWO_PHASE_EXPANSION times as many documents as are asked for; the second scores those with all.
+ * Exact unless the stage says otherwise. Two phases, as OpenSearch has them: the first searches with the heavy tokens
+ * alone, at least `two_phase` times the heaviest, and keeps TWO_PHASE_EXPANSION times as many documents as are asked
+ * for; the second scores those with all.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -21,6 +22,22 @@
 static double ms_since(uint64_t start_ns)
 {
     return (double)(wr_clock_now(&wr_clock_system) - start_ns) / 1e6;
+}
+
+wr_status wr_retrieve_sparse_prepare(wr_ranker *r)
+{
+    const wr_sparse *sparse = wr_index_sparse(r->index);
+    if (!sparse || !r->expander) return WR_OK;
+    const wr_tokenizer *tok = wr_model_tokenizer(r->expander);
+    r->nterm_of = wr_tokenizer_vocab_size(tok);
+    r->term_of = malloc((r->nterm_of + 1) * sizeof *r->term_of);
+    if (!r->term_of) return WR_ENOMEM;
+    for (uint32_t id = 0; id < r->nterm_of; id++) {
+        const char *token = wr_tokenizer_token(tok, id);
+        if (token && wr_tokenizer_id(tok, token) != (int64_t)id) token = NULL; /* it stands twice in the vocabulary */
+        r->term_of[id] = token ? wr_sparse_term(sparse, token, strlen(token)) : -1;
+    }
+    return WR_OK;
 }
 
 /* ---- the query ---- */
@@ -43,9 +60,8 @@ static wr_status open_query(wr_arena *arena, size_t n, entry **all)
     return *all ? WR_OK : WR_ENOMEM;
 }
 
-static void put(const wr_sparse *sparse, const char *token, float weight, entry *all, size_t *n)
+static void put(int64_t term, float weight, entry *all, size_t *n)
 {
-    int64_t term = token ? wr_sparse_term(sparse, token, strlen(token)) : -1;
     if (term >= 0 && weight > 0) all[(*n)++] = (entry){(uint32_t)term, weight};
 }
 
@@ -75,18 +91,19 @@ static wr_status given_query(const wr_scratch *s, wr_arena *arena, wr_sparse_que
     entry *all;
     size_t n = 0;
     wr_status st = open_query(arena, s->ngiven, &all);
-    for (size_t i = 0; i < s->ngiven && !st; i++) put(sparse, s->given[i], s->given_weight[i], all, &n);
+    for (size_t i = 0; i < s->ngiven && !st; i++)
+        put(wr_sparse_term(sparse, s->given[i], strlen(s->given[i])), s->given_weight[i], all, &n);
     return st ? st : close_query(arena, all, n, out);
 }
 
 static wr_status ids_query(const wr_scratch *s, const wr_token_weights *w, wr_arena *arena, wr_sparse_query *out)
 {
-    const wr_tokenizer *tok = wr_model_tokenizer(s->ranker->expander);
-    const wr_sparse *sparse = wr_index_sparse(s->ranker->index);
+    const wr_ranker *r = s->ranker;
     entry *all;
     size_t n = 0;
     wr_status st = open_query(arena, w->n, &all);
-    for (size_t i = 0; i < w->n && !st; i++) put(sparse, wr_tokenizer_token(tok, w->id[i]), w->weight[i], all, &n);
+    for (size_t i = 0; i < w->n && !st; i++)
+        if (w->id[i] < r->nterm_of) put(r->term_of[w->id[i]], w->weight[i], all, &n);
     return st ? st : close_query(arena, all, n, out);
 }
 

@@ -130,3 +130,51 @@ Test(pipeline, refuses_with_place_and_reason)
     big[WR_MAX_PIPELINE] = 0;
     refused(big, "longer than");
 }
+
+static const wr_pipeline_scope learned = {.default_pipeline = "sparse:100", .has_sparse = true, .has_sparse_ann = true};
+
+static wr_status parse_learned(const char *text, const wr_pipeline_scope *scope, char out[WR_MAX_PIPELINE], wr_err *err)
+{
+    wr_pipeline p;
+    wr_status st = wr_pipeline_parse(&p, text, scope, err);
+    if (!st) wr_pipeline_print(&p, out, WR_MAX_PIPELINE);
+    return st;
+}
+
+Test(pipeline, learned_lists_take_the_options_of_seismic_and_opensearch)
+{
+    static const char *const same[] = {"sparse:100", "sparse[mode=exact]:10", "sparse[mode=approx]:10",
+                                       "sparse[heap_factor=0.8,query_cut=5]:10",
+                                       "sparse[mode=approx,heap_factor=0.9]:10", "sparse[mode=exact,two_phase=0.4]:10"};
+    char out[WR_MAX_PIPELINE];
+    wr_err err;
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        cr_assert_eq(parse_learned(same[i], &learned, out, &err), WR_OK, "%s: %s", same[i], err.text);
+        cr_assert_str_eq(out, same[i]);
+    }
+    cr_assert_eq(parse_learned("hybrid", &learned, out, &err), WR_OK);
+    cr_assert_str_eq(out, "sparse:100", "hybrid is all that there is");
+}
+
+Test(pipeline, options_of_learned_lists_that_contradict_each_other_are_refused)
+{
+    static const struct {
+        const char *text, *because;
+    } bad[] = {{"sparse[mode=fast]:10", "expected exact or approx"},
+               {"sparse[ef=4]:10", "sparse has no option"},
+               {"sparse[heap_factor=1.5]:10", "a heap_factor above 0, to 1"},
+               {"sparse[two_phase=0]:10", "a share above 0, to 1"},
+               {"sparse[mode=exact,query_cut=3]:10", "go with mode=approx"},
+               {"sparse[mode=approx,two_phase=0.4]:10", "two_phase goes with mode=exact"},
+               {"bm25:10", "holds no bm25 index"}};
+    char out[WR_MAX_PIPELINE];
+    wr_err err;
+    wr_pipeline_scope plain = learned;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cr_assert_eq(parse_learned(bad[i].text, &learned, out, &err), WR_EARG, "%s was taken", bad[i].text);
+        cr_assert(strstr(err.text, bad[i].because), "%s: %s", bad[i].text, err.text);
+    }
+    plain.has_sparse_ann = false;
+    cr_assert_eq(parse_learned("sparse[mode=approx]:10", &plain, out, &err), WR_EARG);
+    cr_assert(strstr(err.text, "no clusters"), "%s", err.text);
+}

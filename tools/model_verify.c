@@ -5,6 +5,7 @@
 #include "data/pool.h"
 #include "models/certificate.h"
 #include "models/known.h"
+#include "models/known_sparse.h"
 #include "models/model.h"
 #include "tools/model_quantize.h"
 #include "tools/quality.h"
@@ -90,6 +91,9 @@ wr_status wr_model_verify(const wr_quantize_args *args, int *exit_status, wr_err
     } else if (st == WR_ENOTFOUND && known) {
         by = "the published scores";
         st = wr_known_verify(known, model, missed, sizeof missed, err);
+    } else if (st == WR_ENOTFOUND && wr_known_sparse_is(info)) {
+        by = "the published weights";
+        st = wr_known_sparse_verify(model, missed, sizeof missed, err);
     } else if (st == WR_ENOTFOUND) {
         st = wr_fail(err, WR_EFORMAT,
                      "%s: nothing to verify: no " WR_CERTIFICATE_NAME ", and no published scores are "
