@@ -1,5 +1,6 @@
 /* The writing half of sparse_ann.h: records of all documents, then, the records being mapped, the lists, many at a time
  * over the pool and written in the order of terms. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct build {
     wr_ann_source source;
     wr_ann_work **work; /* [threads + 1] */
     unsigned threads;
+    bool pooled;
 };
 
 static wr_status no_memory(const struct build *b, wr_err *err)
@@ -120,8 +122,9 @@ struct batch {
 static void make_list(void *arg, size_t i)
 {
     struct batch *batch = arg;
-    size_t worker = (size_t)(wr_pool_worker() + 1);
     const struct build *b = batch->build;
+    size_t worker = b->pooled ? (size_t)(wr_pool_worker() + 1) : 0;
+    assert(worker <= b->threads);
     batch->bytes[i] = wr_ann_list_make(&b->source, b->work[worker], (uint32_t)(batch->first + i), &batch->entry[i]);
 }
 
@@ -192,6 +195,7 @@ static wr_status build_open(struct build *b, const wr_sparse_ann_params *params,
     b->least = calloc((size_t)h->ndocs + 1, sizeof *b->least);
     b->directory = calloc((size_t)h->nterms + 1, sizeof *b->directory);
     b->threads = wr_pool_threads(pool);
+    b->pooled = pool != NULL;
     b->work = calloc(b->threads + 1, sizeof(wr_ann_work *));
     b->source = (wr_ann_source){
         .sparse = b->sparse, .place = b->place, .least = b->least, .params = p, .wide = h->nterms > WIDE_TERMS};

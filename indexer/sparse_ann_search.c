@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "indexer/sparse_ann_format.h"
-#include "models/kernels_sift.h"
 #include "indexer/sparse_search.h"
+#include "models/kernels_sift.h"
 
 /* Documents between asking for a record and scoring it: what memory takes to answer is about ten scorings. */
 #define AHEAD 16
@@ -42,7 +42,7 @@ struct ann_search {
     size_t nlists;
     uint32_t *estimate; /* [base[nlists]] units */
 
-    uint32_t *seen; /* [seen_room] places + 1, open addressing, at most half full */
+    uint32_t *seen; /* [1 << seen_bits] places + 1, open addressing, at most half full */
     uint32_t seen_bits, nseen;
     uint32_t queue[AHEAD]; /* places whose records were asked for */
     uint32_t queued;
@@ -66,7 +66,7 @@ static void offer(struct ann_search *s, uint32_t docid, uint32_t sum)
     wr_best_offer(&s->best, key);
 }
 
-/* Some multiplicative hash; the high bits are the good ones. */
+/* A multiplicative hash, whose high bits are the good ones. */
 static uint32_t slot_of(uint32_t term)
 {
     return term * 0x9e3779b1u >> 16;
@@ -197,12 +197,18 @@ static uint32_t least_estimate(const struct ann_search *s)
     return least > 0 ? (uint32_t)least : 0;
 }
 
+/* Late before it began, a search scores something all the same: a few us, and there are hits to show. */
+static bool stops(const struct ann_search *s)
+{
+    return s->late && s->scored > 0;
+}
+
 /* Scores the clusters of id[n], the best first, as long as they may have a hit. */
 static bool score_wave(struct ann_search *s, const uint32_t *id, size_t n, uint64_t *key)
 {
     for (size_t i = 0; i < n; i++) key[i] = wr_best_key(s->estimate[id[i]], id[i]);
     wr_best_sort_keys(key, n);
-    for (size_t i = 0; i < n && !s->late; i++) {
+    for (size_t i = 0; i < n && !stops(s); i++) {
         uint32_t cluster = wr_best_docid(key[i]);
         if (wr_best_units(key[i]) < least_estimate(s)) break;
         if (i + 8 < n) prefetch_cluster(s, wr_best_docid(key[i + 8]), true);
@@ -222,14 +228,14 @@ static bool score_clusters(struct ann_search *s)
     uint64_t *key = wr_arena_alloc(s->arena, (all + 1) * sizeof *key);
     if (!id || !key) return false;
     for (size_t i = 0; i < all; i++) bound = s->estimate[i] > bound ? s->estimate[i] : bound;
-    for (; s->best.worst == 0 && bound > 0 && !s->late; wave *= 2) {
+    for (; s->best.worst == 0 && bound > 0 && !stops(s); wave *= 2) {
         do {
             bound -= bound / 8 + 1;
             n = s->kernels->select_u32(s->estimate, all, bound > 0 ? bound : 1, id);
         } while (n < wave && bound > 0);
         if (!score_wave(s, id, n, key)) return false;
     }
-    if (s->late) return true;
+    if (stops(s)) return true;
     n = s->kernels->select_u32(s->estimate, all, least_estimate(s), id);
     return score_wave(s, id, n, key);
 }
@@ -363,7 +369,7 @@ wr_status wr_sparse_ann_search(const wr_sparse_ann *ann, const wr_sparse_query *
     if (!enter_lists(&s, cut)) return WR_ENOMEM;
     drain(&s);
     wr_best_thin(&s.best);
-    if (!s.late && s.nlists > 0 && (!estimate_clusters(&s) || !score_clusters(&s))) return WR_ENOMEM;
+    if (!stops(&s) && s.nlists > 0 && (!estimate_clusters(&s) || !score_clusters(&s))) return WR_ENOMEM;
     wr_status st = wr_sparse_hits_fill(&s.best, unit, arena, hits);
     hits->partial = s.late;
     hits->seen = s.scored;

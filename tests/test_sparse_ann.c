@@ -233,6 +233,7 @@ Test(sparse_ann, time_that_is_up_gives_the_best_so_far)
         cr_assert_eq(wr_sparse_ann_search(ann, &q, 1000, &every_cluster, NULL, 0, &budget, &arena, &hits), WR_OK);
         cr_assert_geq(hits.seen, before);
         before = hits.seen;
+        cr_assert_gt(hits.n, 0);
         partial += hits.partial;
         for (size_t i = 0; i + 1 < hits.n; i++)
             cr_assert(wr_better(hits.score[i], hits.docid[i], hits.score[i + 1], hits.docid[i + 1]));
