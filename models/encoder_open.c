@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,6 +40,58 @@ void wr_layer_names(const wr_model_config *config, const char *prefix, size_t i,
         snprintf(name[l], WR_MAX_TENSOR_NAME, "%s%s%zu.%s", prefix, n->layers, i, all[l]);
 }
 
+/* How large the places of what a LayerNorm gives are: its bias and so many of its standard deviations. The shares
+ * matter, not the factor: 2, 3 and 4 are equally good. */
+#define DEVIATIONS 2
+
+/* Places below this share of the largest count as that, so that none is enlarged without end. */
+#define LEAST_PLACE .01f
+
+/* The input scale of a layer behind a LayerNorm without calibration, as migrated for SmoothQuant with exponent .75:
+ * 1 / max|x_j|^.75, by two exact roots, since a library's pow has not the same bits everywhere. */
+static float *scale_behind(const wr_norm *norm, size_t n, wr_weights *weights)
+{
+    float *scale = wr_weights_own(weights, n), most = 0;
+    for (size_t i = 0; i < n && scale; i++) {
+        scale[i] = fabsf(norm->beta[i]) + DEVIATIONS * fabsf(norm->gamma[i]);
+        most = scale[i] > most ? scale[i] : most;
+    }
+    for (size_t i = 0; i < n && scale; i++) {
+        float root = sqrtf(scale[i] > LEAST_PLACE * most ? scale[i] : LEAST_PLACE * most);
+        scale[i] = 1 / (root * sqrtf(root));
+        if (!isfinite(scale[i])) scale[i] = 1; /* a norm that gives nothing, or no numbers */
+    }
+    return scale;
+}
+
+/* The product up has inputs with a few large places behind its LayerNorm, which its rows' bytes must span. Where floats
+ * become bytes without a plan that says how, they are made alike: the product's error is halved (BENCHMARKS.md). */
+static wr_status read_up(wr_layer *l, const char *name, wr_weights *weights, const char *prefix, size_t out, size_t in,
+                         wr_err *err)
+{
+    char weight[WR_MAX_TENSOR_NAME], full[WR_MAX_TENSOR_NAME];
+    const wr_tensor *t;
+    const wr_linear_plan *plan = weights->plan;
+    size_t nplan = weights->nplan;
+    snprintf(weight, sizeof weight, "%s.weight", name);
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    wr_linear_plan scaled = {.name = full, .precision = WR_PRECISION_INT8};
+    wr_status st = wr_weights_find(weights, prefix, weight, out, in, &t, err);
+    if (st) return st;
+    bool rounded =
+        weights->precision == WR_PRECISION_INT8 && t->dtype != WR_I8 && !wr_weights_plan(weights, prefix, name);
+    if (rounded) {
+        scaled.migrate = scale_behind(&l->attended_norm, in, weights);
+        if (!scaled.migrate) return wr_fail(err, WR_ENOMEM, "tensor %s: out of memory", full);
+        weights->plan = &scaled;
+        weights->nplan = 1;
+    }
+    st = wr_linear_read_ready(&l->up, weights, prefix, &name, 1, out, in, weights->precision, err);
+    weights->plan = plan;
+    weights->nplan = nplan;
+    return st;
+}
+
 static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, wr_weights *weights, wr_err *err)
 {
     char prefix[128];
@@ -51,7 +104,7 @@ static wr_status read_layer(wr_encoder *e, size_t i, const layer_names *names, w
         (st = wr_linear_read_ready(&l->keys_values, weights, prefix, names->keys_values, 2, dim, dim, p, err)) ||
         (st = wr_linear_read_ready(&l->attended, weights, prefix, &names->attended, 1, dim, dim, p, err)) ||
         (st = wr_norm_read(&l->attended_norm, weights, prefix, names->attended_norm, dim, err)) ||
-        (st = wr_linear_read_ready(&l->up, weights, prefix, &names->up, 1, e->ffn, dim, p, err)) ||
+        (st = read_up(l, names->up, weights, prefix, e->ffn, dim, err)) ||
         (st = wr_linear_read_ready(&l->down, weights, prefix, &names->down, 1, dim, e->ffn, p, err)))
         return st;
     return wr_norm_read(&l->output_norm, weights, prefix, names->output_norm, dim, err);

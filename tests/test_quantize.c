@@ -233,6 +233,41 @@ Test(quantize, precision_fp32_takes_bytes_back_with_their_input_scale)
     wr_probe_release(&held_out);
 }
 
+/* Without a plan the product behind a layer's first LayerNorm has the scale (|beta| + 2 |gamma|)^-.75. */
+Test(quantize, floats_that_become_bytes_on_the_way_are_scaled_by_their_layer_norm)
+{
+    enum { LAYERS = 2, MAX = 64 };
+    static float scale[LAYERS][MAX];
+    static char name[LAYERS][128];
+    wr_linear_plan plan[LAYERS];
+    wr_probe calibration, held_out;
+    wr_tensors *tensors;
+    wr_err err;
+    const char *from = source(true);
+    texts(&calibration, &held_out, true);
+    cr_assert_eq(wr_tensors_open(&tensors, from, &err), WR_OK);
+    for (size_t l = 0; l < LAYERS; l++) {
+        char norm[2][128];
+        for (int i = 0; i < 2; i++)
+            snprintf(norm[i], sizeof norm[i], "bert.encoder.layer.%zu.attention.output.LayerNorm.%s", l,
+                     i ? "bias" : "weight");
+        const wr_tensor *gamma = wr_tensors_find(tensors, norm[0]), *beta = wr_tensors_find(tensors, norm[1]);
+        for (size_t i = 0; i < gamma->dim[0]; i++) {
+            float most = fabsf(((const float *)beta->data)[i]) + 2 * fabsf(((const float *)gamma->data)[i]);
+            scale[l][i] = 1 / (sqrtf(most) * sqrtf(sqrtf(most)));
+        }
+        snprintf(name[l], sizeof name[l], "bert.encoder.layer.%zu.intermediate.dense", l);
+        plan[l] = (wr_linear_plan){.name = name[l], .precision = WR_PRECISION_INT8, .migrate = scale[l]};
+    }
+    wr_model_options planned = {.precision = "int8", .plan = plan, .nplan = LAYERS}, int8 = {.precision = "int8"};
+    float *want = scores(from, &planned, &held_out), *got = scores(from, &int8, &held_out);
+    cr_assert_arr_eq(got, want, held_out.npairs * sizeof *got);
+    free(want), free(got);
+    wr_tensors_close(tensors);
+    wr_probe_release(&calibration);
+    wr_probe_release(&held_out);
+}
+
 Test(quantize, a_model_of_bytes_is_refused)
 {
     wr_probe calibration, held_out;
