@@ -167,6 +167,18 @@ static void force(wr_quant *quant, const char *from, wr_probe *probe)
     }
 }
 
+/* A tensor's numbers, owned by the caller: in files of others they may lie at any address. */
+static float *floats_of(const wr_tensors *t, const char *name)
+{
+    wr_err err;
+    const wr_tensor *tensor = wr_tensors_find(t, name);
+    cr_assert_not_null(tensor, "%s", name);
+    size_t n = wr_tensor_elements(tensor);
+    float *x = calloc(n, sizeof *x);
+    cr_assert_eq(wr_tensor_to_f32(tensor, x, n, &err), WR_OK);
+    return x;
+}
+
 static float dequantised(const wr_tensors *t, const char *stem, size_t row, size_t col, size_t cols)
 {
     char name[512];
@@ -196,7 +208,7 @@ Test(quantize, stored_bytes_and_scales_stand_for_the_weights)
         const wr_quant_part *p = &quant.part[i];
         char name[512];
         snprintf(name, sizeof name, "%s.weight", p->name[0]);
-        const float *w = wr_tensors_find(a, name)->data;
+        float *w = floats_of(a, name);
         snprintf(name, sizeof name, "%s.weight_scale", p->name[0]);
         const float *scale = wr_tensors_find(b, name)->data;
         for (size_t r = 0; r < p->rows; r++)
@@ -204,6 +216,7 @@ Test(quantize, stored_bytes_and_scales_stand_for_the_weights)
                 float step = scale[r] * p->migrate[c], got = dequantised(b, p->name[0], r, c, p->cols);
                 cr_assert_leq(fabsf(got - w[r * p->cols + c]), .5001f * step);
             }
+        free(w);
     }
     wr_tensors_close(a);
     wr_tensors_close(b);
@@ -251,11 +264,12 @@ Test(quantize, floats_that_become_bytes_on_the_way_are_scaled_by_their_layer_nor
         for (int i = 0; i < 2; i++)
             snprintf(norm[i], sizeof norm[i], "bert.encoder.layer.%zu.attention.output.LayerNorm.%s", l,
                      i ? "bias" : "weight");
-        const wr_tensor *gamma = wr_tensors_find(tensors, norm[0]), *beta = wr_tensors_find(tensors, norm[1]);
-        for (size_t i = 0; i < gamma->dim[0]; i++) {
-            float most = fabsf(((const float *)beta->data)[i]) + 2 * fabsf(((const float *)gamma->data)[i]);
+        float *gamma = floats_of(tensors, norm[0]), *beta = floats_of(tensors, norm[1]);
+        for (size_t i = 0; i < wr_tensors_find(tensors, norm[0])->dim[0]; i++) {
+            float most = fabsf(beta[i]) + 2 * fabsf(gamma[i]);
             scale[l][i] = 1 / (sqrtf(most) * sqrtf(sqrtf(most)));
         }
+        free(gamma), free(beta);
         snprintf(name[l], sizeof name[l], "bert.encoder.layer.%zu.intermediate.dense", l);
         plan[l] = (wr_linear_plan){.name = name[l], .precision = WR_PRECISION_INT8, .migrate = scale[l]};
     }
