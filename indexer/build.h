@@ -21,10 +21,10 @@
  * nothing else; the documents that are indexed; a file. */
 typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FILE } wr_idf_source;
 
-/* Whether approximate search of the learned sparse postings is prepared (a second file, about as large): by default from
- * WR_CLUSTERS_FROM passages on. Below, exact search is as fast (BENCHMARKS.md, "Learned sparse"). */
+/* Whether approximate search of the learned sparse postings is prepared (a second file, several times as large): by default from
+ * WR_CLUSTERS_FROM passages on. Up to half a million exact search is as fast (BENCHMARKS.md, "Learned sparse"). */
 typedef enum wr_sparse_index { WR_SPARSE_INDEX_AUTO, WR_SPARSE_INDEX_EXACT, WR_SPARSE_INDEX_APPROX } wr_sparse_index;
-#define WR_CLUSTERS_FROM 100000
+#define WR_CLUSTERS_FROM 1000000
 
 typedef struct wr_build_options {
     const char *corpus;
