@@ -4,8 +4,8 @@
  * MS MARCO tsv (pid<TAB>text, or docid<TAB>url<TAB>title<TAB>body), TREC SGML (<DOC><DOCNO>, <TITLE>|<HEADLINE>|<HL>|
  * <TI>, <TEXT> and the other text elements, tags stripped, entities resolved). Every file may be gzip.
  *
- * Two formats bring documents whose learned sparse vectors are computed already: Anserini's JsonVectorCollection (jsonl with
- * "vector": {"token": weight}; the text, "contents", may be missing) and CIFF (data/ciff.h; without texts).
+ * Two formats bring documents whose learned sparse vectors are computed already: Anserini's JsonVectorCollection (jsonl
+ * with "vector": {"token": weight}; the text, "contents", may be missing) and CIFF (data/ciff.h; without texts).
  */
 #ifndef WR_DATA_CORPUS_H
 #define WR_DATA_CORPUS_H
@@ -50,7 +50,8 @@ typedef struct wr_doc {
 
 typedef struct wr_corpus wr_corpus;
 
-/* "auto": a folder is BEIR; a file is told by its first non-space character and its first line. "-" is standard input. */
+/* "auto": a folder is BEIR; a file is told by its first non-space character and its first line. "-" is standard input.
+ */
 wr_status wr_corpus_open(wr_corpus **corpus, const char *path, wr_corpus_format format, wr_err *err);
 void wr_corpus_close(wr_corpus *corpus);
 

@@ -17,12 +17,13 @@
 #include "indexer/sparse.h"
 #include "models/model.h"
 
-/* Where the weights of a query's tokens come from: the model where it has a table, else inference; the model's table and
- * nothing else; the documents that are indexed; a file. */
+/* Where the weights of a query's tokens come from: the model where it has a table, else inference; the model's table
+ * and nothing else; the documents that are indexed; a file. */
 typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FILE } wr_idf_source;
 
-/* Whether approximate search of the learned sparse postings is prepared (a second file, several times as large): by default from
- * WR_CLUSTERS_FROM passages on. Up to half a million exact search is as fast (BENCHMARKS.md, "Learned sparse"). */
+/* Whether approximate search of the learned sparse postings is prepared (a second file, several times as large): by
+ * default from WR_CLUSTERS_FROM passages on. Up to half a million exact search is as fast (BENCHMARKS.md, "Learned
+ * sparse"). */
 typedef enum wr_sparse_index { WR_SPARSE_INDEX_AUTO, WR_SPARSE_INDEX_EXACT, WR_SPARSE_INDEX_APPROX } wr_sparse_index;
 #define WR_CLUSTERS_FROM 1000000
 
@@ -37,7 +38,7 @@ typedef struct wr_build_options {
     bool fast_build;
     const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
     double prune_ratio; /* vectors that the corpus brings lose weights up to this share of their largest; 0 = none */
-    bool no_sparse;         /* vectors that the corpus brings are left out                                   */
+    bool no_sparse;     /* vectors that the corpus brings are left out                                   */
     wr_sparse_index sparse_index;
     wr_idf_source idf;
     const char *idf_file; /* of WR_IDF_FILE */

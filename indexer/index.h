@@ -7,11 +7,10 @@
  *     passages.bin     passage -> document map (checked file "WRPASSAG": u32 document[npassages])
  *     bm25.bin         impact postings (sparse.h)
  *     sparse.bin       learned sparse postings (sparse.h; terms are the model's tokens), absent without
- *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id), absent
- *                      where queries go through the model
- *     clusters.bin     for approximate search of sparse.bin (sparse_ann.h), absent where it is not wanted
- *     vectors.bin      dense vectors (dense.h), absent without dense
- *     dense.faiss      the FAISS index, absent for "Flat" and without dense
+ *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id),
+ * absent where queries go through the model clusters.bin     for approximate search of sparse.bin (sparse_ann.h),
+ * absent where it is not wanted vectors.bin      dense vectors (dense.h), absent without dense dense.faiss      the
+ * FAISS index, absent for "Flat" and without dense
  *
  *   lock               held by the builder at work
  *
@@ -25,11 +24,10 @@
  *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
  *              "idf": where the table is from, "model", "corpus", "file" or "none", "clusters", "prune_ratio",
  *              "documents_cut"} or null
- *   "tokens": {"tokenizer": sha256 (wr_tokenizer_sha256()), "max"}: whose ids docs.mdb keeps, how many of a document; or
- *             null
- *   "segments": [{"base": 0, "passages": N, "documents": N,
- *                 "files": [{"name","bytes","block_bytes": 1048576, "xxh3": ["16 hex digits", ...]}]}],
- *   "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and "xxh3"
+ *   "tokens": {"tokenizer": sha256 (wr_tokenizer_sha256()), "max"}: whose ids docs.mdb keeps, how many of a document;
+ * or null "segments": [{"base": 0, "passages": N, "documents": N, "files": [{"name","bytes","block_bytes": 1048576,
+ * "xxh3": ["16 hex digits", ...]}]}], "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and
+ * "xxh3"
  *
  * Opening verifies the manifest, every file's length, our headers, and all blocks of what a library parses
  * (docs.mdb, dense.faiss); wr_index_fsck() verifies every byte.
@@ -63,12 +61,12 @@ typedef struct wr_index_info {
     size_t dense_dim, dense_max_doc_tokens, dense_max_query_tokens;
     bool dense_normalize, dense_fast_build;
     uint64_t documents_cut;
-    bool has_sparse;                /* learned sparse postings */
+    bool has_sparse;                                                         /* learned sparse postings */
     const char *sparse_model_path, *sparse_model_sha256, *sparse_model_name; /* "" without a model       */
-    const char *sparse_documents;   /* "model", "vectors"                                        */
-    const char *sparse_query;       /* "idf" (table), "model" (inference), "none" (given alone)  */
-    const char *sparse_idf;         /* "model", "corpus", "file", "none"                         */
-    bool sparse_clusters;           /* approximate search is possible                            */
+    const char *sparse_documents; /* "model", "vectors"                                        */
+    const char *sparse_query;     /* "idf" (table), "model" (inference), "none" (given alone)  */
+    const char *sparse_idf;       /* "model", "corpus", "file", "none"                         */
+    bool sparse_clusters;         /* approximate search is possible                            */
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
     uint64_t sparse_documents_cut;
@@ -86,8 +84,8 @@ uint32_t wr_index_ndocs(const wr_index *index);                /* passages      
 uint32_t wr_index_document(const wr_index *index, uint32_t passage);
 const wr_docstore *wr_index_docstore(const wr_index *index);
 const wr_sparse *wr_index_bm25(const wr_index *index);
-const wr_dense *wr_index_dense(const wr_index *index); /* NULL without dense */
-const wr_sparse *wr_index_sparse(const wr_index *index); /* learned; NULL without */
+const wr_dense *wr_index_dense(const wr_index *index);         /* NULL without dense */
+const wr_sparse *wr_index_sparse(const wr_index *index);       /* learned; NULL without */
 const wr_sparse_ann *wr_index_clusters(const wr_index *index); /* of the learned postings; NULL without */
 
 /* What a query's tokens weigh, [*n] by token id; NULL where sparse_query is not "idf". */

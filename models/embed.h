@@ -34,18 +34,19 @@ wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *te
 wr_status wr_tokenise_texts(const wr_tokenizer *tok, wr_pool *pool, const wr_text *text, size_t n, size_t max,
                             wr_arena *part, wr_tokens *out);
 
-/* The same vectors from ids without special tokens, as wr_tokenise_texts() gives them with a max of the model's limit or
- * more. */
+/* The same vectors from ids without special tokens, as wr_tokenise_texts() gives them with a max of the model's limit
+ * or more. */
 wr_status wr_embed_tokens(const wr_model *model, wr_pool *pool, const wr_tokens *ids, size_t n, bool query,
                           const wr_budget *budget, float *out, bool *cut);
 
-/* Learned sparse weights of n texts, out[n], each owned by the caller until wr_token_weights_release(); otherwise as above. A
- * query goes through the model only when the model has no table for queries; documents are pruned by the model's ratio. After a failure nothing is owned. */
+/* Learned sparse weights of n texts, out[n], each owned by the caller until wr_token_weights_release(); otherwise as
+ * above. A query goes through the model only when the model has no table for queries; documents are pruned by the
+ * model's ratio. After a failure nothing is owned. */
 wr_status wr_sparse_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,
                           const wr_budget *budget, wr_token_weights *out, bool *cut);
 /* The same weights of n documents from their ids. */
-wr_status wr_sparse_tokens(const wr_model *model, wr_pool *pool, const wr_tokens *ids, size_t n, const wr_budget *budget,
-                           wr_token_weights *out, bool *cut);
+wr_status wr_sparse_tokens(const wr_model *model, wr_pool *pool, const wr_tokens *ids, size_t n,
+                           const wr_budget *budget, wr_token_weights *out, bool *cut);
 void wr_token_weights_release(wr_token_weights *weights, size_t n); /* zeroed ones are fine */
 
 /* Relevance of n texts to a query, score[n]. done[n] is set for what was scored; with a budget the first texts are

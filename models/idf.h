@@ -43,8 +43,8 @@ wr_status wr_idf_compute(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const 
 
 void wr_idf_release(wr_idf *idf); /* a zeroed one is fine */
 
-/* The set of tokens with weight[ntable]'s weights, in place: tokens->id is sorted. Those of weight 0 are left out. out is
- * borrowed from arena. WR_ENOMEM. */
+/* The set of tokens with weight[ntable]'s weights, in place: tokens->id is sorted. Those of weight 0 are left out. out
+ * is borrowed from arena. WR_ENOMEM. */
 wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_tokens *tokens, wr_arena *arena, wr_token_weights *out);
 
 /* The set of the text's tokens with weight[ntable]'s weights; those of weight 0 are left out. max counts tokens with

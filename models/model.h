@@ -6,8 +6,8 @@
  *              without these files: CLS and no normalisation for raw checkpoints such as TAS-B, unless told otherwise)
  *   cross      sequence classification: BERT pooler + tanh + classifier, DistilBERT pre_classifier + ReLU + classifier,
  *              Margin-MSE's `_classification_layer` on the CLS state (papers: arXiv 2010.02666)
- *   sparse     masked language model, weights of the vocabulary's tokens (heads_mlm.h): SPLADE (arXiv 2109.10086), whose
- *              queries go through the model too, and OpenSearch's inference-free ones, whose queries have a table (idf.h)
+ *   sparse     masked language model, weights of the vocabulary's tokens (heads_mlm.h): SPLADE (arXiv 2109.10086),
+ * whose queries go through the model too, and OpenSearch's inference-free ones, whose queries have a table (idf.h)
  */
 #ifndef WR_MODELS_MODEL_H
 #define WR_MODELS_MODEL_H
@@ -25,8 +25,8 @@
 #include "models/tokenizer.h"
 
 typedef enum wr_model_kind { WR_MODEL_EMBED, WR_MODEL_CROSS, WR_MODEL_SPARSE } wr_model_kind;
-/* What makes weights of logits: ln(1 + max(0, m)), or ln(1 + ln(1 + max(0, m))), which OpenSearch's third generation has
- * (arXiv 2504.14839). */
+/* What makes weights of logits: ln(1 + max(0, m)), or ln(1 + ln(1 + max(0, m))), which OpenSearch's third generation
+ * has (arXiv 2504.14839). */
 typedef enum wr_sparse_act { WR_SPARSE_LOG, WR_SPARSE_LOG_LOG } wr_sparse_act;
 typedef enum wr_pooling { WR_POOL_AUTO, WR_POOL_CLS, WR_POOL_MEAN, WR_POOL_MAX } wr_pooling;
 
@@ -99,10 +99,10 @@ typedef struct wr_batch {
 
 /* How much of a model is run. Zero everything for all of it.
  *
- * exit: so many layers, and on top the head that the checkpoint has for this exit, tensors `exits.L.*` (models/heads.h),
- * else the model's own; an embedder pools the states of layer L. Any L up to info->layers, listed in exit_layers or not.
- * keep: the share of tokens that go on to the last layer; those that receive least attention are dropped on the way
- * (models/eliminate.h). Mean and max pooling are over the tokens that were kept. */
+ * exit: so many layers, and on top the head that the checkpoint has for this exit, tensors `exits.L.*`
+ * (models/heads.h), else the model's own; an embedder pools the states of layer L. Any L up to info->layers, listed in
+ * exit_layers or not. keep: the share of tokens that go on to the last layer; those that receive least attention are
+ * dropped on the way (models/eliminate.h). Mean and max pooling are over the tokens that were kept. */
 typedef struct wr_effort {
     size_t exit; /* 0 = all layers              */
     float keep;  /* 0 < keep <= 1; 0 = all tokens */
@@ -130,8 +130,8 @@ wr_status wr_model_embed_with(const wr_model *model, const wr_batch *batch, cons
 wr_status wr_model_score_with(const wr_model *model, const wr_batch *batch, const wr_effort *effort, wr_arena *arena,
                               const wr_budget *budget, float *out);
 
-/* Weights of all tokens of the vocabulary, out[nseq * vocab], otherwise as above: what the model says of a text (of a query
- * too where has_idf is false). 0 for special tokens and ids that are no token; never below 0. Not pruned. */
+/* Weights of all tokens of the vocabulary, out[nseq * vocab], otherwise as above: what the model says of a text (of a
+ * query too where has_idf is false). 0 for special tokens and ids that are no token; never below 0. Not pruned. */
 wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                           float *out);
 
@@ -149,8 +149,8 @@ size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest);
  * longer than that, and counts as half as long again. Atomic. For planning, never for results. */
 uint64_t wr_model_predict_ns(const wr_model *model, size_t ntok);
 
-/* Takes a sixteenth off the prediction for ntok tokens: for who could not begin anything because of it. Nothing else would
- * ever correct a prediction that is too high. One that was right is right again after the first attempt. */
+/* Takes a sixteenth off the prediction for ntok tokens: for who could not begin anything because of it. Nothing else
+ * would ever correct a prediction that is too high. One that was right is right again after the first attempt. */
 void wr_model_doubt(const wr_model *model, size_t ntok);
 
 /* The same with less effort. What was learnt at one effort serves the others: times are kept by the work of a typical

@@ -1,6 +1,6 @@
 /* What the JSON files of a model directory say: config.json, and sentence-transformers' modules.json,
- * 1_Pooling/config.json and sentence_bert_config.json where present; for learned sparse models router_config.json and the
- * configuration of their SpladePooling (sparse_config.c).
+ * 1_Pooling/config.json and sentence_bert_config.json where present; for learned sparse models router_config.json and
+ * the configuration of their SpladePooling (sparse_config.c).
  *
  * The files are untrusted: every size is checked against the bounds below before anything is allocated by it.
  */

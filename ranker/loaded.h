@@ -1,5 +1,5 @@
-/* The models that this process has loaded: encoders of both kinds by hash, cross-encoders by name. Opened once, shared by every index
- * and every generation, closed at the end.
+/* The models that this process has loaded: encoders of both kinds by hash, cross-encoders by name. Opened once, shared
+ * by every index and every generation, closed at the end.
  */
 #ifndef WR_RANKER_LOADED_H
 #define WR_RANKER_LOADED_H
@@ -16,9 +16,9 @@
 typedef struct wr_loaded wr_loaded;
 
 typedef struct wr_loaded_options {
-    const char *dense;        /* MODEL instead of the one that the manifest names; NULL = the manifest's */
-    const char *sparse;       /* likewise                                                                 */
-    bool sparse_documents;    /* sparse models are opened whole, to encode documents too, also where queries need none */
+    const char *dense;     /* MODEL instead of the one that the manifest names; NULL = the manifest's */
+    const char *sparse;    /* likewise                                                                 */
+    bool sparse_documents; /* sparse models are opened whole, to encode documents too, also where queries need none */
     const char *const *cross; /* [ncross] "[NAME=]MODEL"; without NAME the directory's name              */
     size_t ncross;
     const char *precision; /* NULL = as stored */
@@ -32,13 +32,13 @@ void wr_loaded_close(wr_loaded *loaded);
  * with that hash. WR_EFORMAT when the hash differs from the one that the index was built with. Thread-safe. */
 wr_status wr_loaded_dense(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err);
 
-/* The same for the learned sparse index: options.sparse, else the manifest's. *model stays NULL where the index has none:
- * then queries bring their weights. */
+/* The same for the learned sparse index: options.sparse, else the manifest's. *model stays NULL where the index has
+ * none: then queries bring their weights. */
 wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err);
 
 /* Names of the cross-encoders in the order they were given; borrowed. */
 const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n);
-const size_t *wr_loaded_cross_layers(const wr_loaded *loaded); /* [n] of each */
+const size_t *wr_loaded_cross_layers(const wr_loaded *loaded);              /* [n] of each */
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name); /* "" = the first; NULL = none */
 
 /* Any sparse model that was opened whole by directory name, "" = the first one; NULL = none. For /embed_sparse. */
