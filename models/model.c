@@ -466,6 +466,7 @@ static wr_pass pass_of(const wr_model *model, const wr_effort *effort)
     if (effort) {
         pass.exit = effort->exit;
         pass.keep = effort->keep;
+        pass.crew = effort->crew;
     }
     return pass;
 }
@@ -529,7 +530,7 @@ static wr_status run_as(wr_model_kind kind, const wr_model *model, const wr_batc
                         wr_crew *crew, wr_arena *arena, const wr_budget *budget, float *out)
 {
     wr_pass pass = pass_of(model, effort);
-    pass.crew = crew;
+    if (crew) pass.crew = crew;
     if (model->info.kind != kind || !model->encoder.layer || pass.exit > model->info.layers ||
         !(pass.keep >= 0 && pass.keep <= 1))
         return WR_EARG;

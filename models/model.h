@@ -104,8 +104,9 @@ typedef struct wr_batch {
  * exit_layers or not. keep: the share of tokens that go on to the last layer; those that receive least attention are
  * dropped on the way (models/eliminate.h). Mean and max pooling are over the tokens that were kept. */
 typedef struct wr_effort {
-    size_t exit; /* 0 = all layers              */
-    float keep;  /* 0 < keep <= 1; 0 = all tokens */
+    size_t exit;   /* 0 = all layers                                        */
+    float keep;    /* 0 < keep <= 1; 0 = all tokens                         */
+    wr_crew *crew; /* who shares the work on a short batch, NULL = nobody    */
 } wr_effort;
 
 /* Pooled vectors, out[nseq * dim]. The same bits for a sequence whatever else is in the batch.

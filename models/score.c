@@ -8,7 +8,7 @@
 typedef struct score_job {
     const wr_model *model;
     const wr_budget *budget;
-    const wr_effort *effort;
+    wr_effort effort;
     const wr_text *text;
     const wr_sized *order; /* [n] */
     const size_t *begin;   /* micro-batch b is order[begin[b]..begin[b + 1]) */
@@ -30,7 +30,7 @@ static wr_status score_range(score_job *job, const wr_sized *pair, size_t n, boo
         wr_status st = wr_tokenizer_encode(wr_model_tokenizer(job->model), t->bytes, t->n, arena, max, &doc[i]);
         if (st) return st;
     }
-    wr_status st = wr_score_pairs(job->model, job->effort, &job->query, doc, n, first, arena, job->budget, score, cut);
+    wr_status st = wr_score_pairs(job->model, &job->effort, &job->query, doc, n, first, arena, job->budget, score, cut);
     for (size_t i = 0; i < n && !st; i++) {
         job->score[pair[i].i] = score[i];
         job->done[pair[i].i] = true;
@@ -65,6 +65,18 @@ static size_t plan(wr_sized *order, size_t *begin, const score_job *job, size_t 
     return wr_microbatch_cut(order, n, wr_microbatch_tokens(order, n, threads), begin);
 }
 
+/* All micro-batches; where there are fewer than threads, one after the other by a crew. */
+static void score_batches(score_job *job, wr_pool *pool, size_t nbatches)
+{
+    if (nbatches >= wr_pool_threads(pool)) {
+        wr_pool_for(pool, nbatches, score_batch, job);
+        return;
+    }
+    job->effort.crew = wr_crew_gather(pool);
+    for (size_t b = 0; b < nbatches; b++) score_batch(job, b);
+    wr_crew_dismiss(job->effort.crew);
+}
+
 wr_status wr_score_texts(const wr_model *model, wr_pool *pool, wr_text query, const wr_text *text, size_t n,
                          const wr_budget *budget, float *score, bool *done, bool *cut)
 {
@@ -80,7 +92,7 @@ wr_status wr_score_texts_with(const wr_model *model, const wr_effort *effort, wr
     if (info->kind != WR_MODEL_CROSS) return WR_EARG;
     if (!arena) return WR_ENOMEM;
     score_job job = {.model = model, .budget = budget, .text = text, .score = score, .done = done, .cut = cut};
-    job.effort = effort;
+    if (effort) job.effort = *effort;
     size_t mark = wr_arena_mark(arena);
     wr_sized *order = calloc(n + 1, sizeof *order);
     size_t *begin = calloc(n + 1, sizeof *begin);
@@ -92,7 +104,7 @@ wr_status wr_score_texts_with(const wr_model *model, const wr_effort *effort, wr
                                  &job.query);
     job.order = order;
     job.begin = begin;
-    if (!st) wr_pool_for(pool, plan(order, begin, &job, n, wr_pool_threads(pool)), score_batch, &job);
+    if (!st) score_batches(&job, pool, plan(order, begin, &job, n, wr_pool_threads(pool)));
     if (!st) st = atomic_load(&job.status);
     wr_arena_rollback(arena, mark);
     free(order);

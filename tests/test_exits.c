@@ -57,7 +57,7 @@ TestSuite(exits, .init = room, .fini = no_room);
 static void score(const wr_model *model, size_t exit, float keep, float *out)
 {
     wr_batch batch = pairs();
-    wr_effort effort = {exit, keep};
+    wr_effort effort = {.exit = exit, .keep = keep};
     cr_assert_eq(wr_model_score_with(model, &batch, &effort, &arena, NULL, out), WR_OK);
 }
 
@@ -186,7 +186,7 @@ Test(exits, texts_are_scored_with_the_effort_that_is_asked_for)
     float whole[3], part[3], again[3];
     bool done[3];
     wr_text query = {"abc d", 5};
-    wr_effort effort = {1, 0.5f};
+    wr_effort effort = {.exit = 1, .keep = 0.5f};
     wr_model *model = model_of("cross", (wr_test_exits){true, 2, 5, 7, 9});
     cr_assert_eq(wr_score_texts(model, NULL, query, text, 3, NULL, whole, done, NULL), WR_OK);
     cr_assert_eq(wr_score_texts_with(model, NULL, NULL, query, text, 3, NULL, again, done, NULL), WR_OK);

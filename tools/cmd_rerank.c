@@ -42,7 +42,7 @@ static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const rerank
     uint32_t *order = malloc((n + 1) * sizeof *order);
     bool *done = malloc(n + 1);
     wr_text query = {args->query, strlen(args->query)};
-    wr_effort effort = {args->exit, (float)args->keep};
+    wr_effort effort = {.exit = args->exit, .keep = (float)args->keep};
     wr_status st = score && order && done ? WR_OK : WR_ENOMEM;
     if (!st) st = wr_score_texts_with(model, &effort, pool, query, texts->text, n, NULL, score, done, NULL);
     if (st) wr_fail(err, st, "scoring: %s", wr_status_name(st));
