@@ -25,8 +25,10 @@
 
 enum { DEPTH = 10, THREADS = 2, ROUNDS = 3, TIMED = 256, MICRO_TOKENS = 1024 };
 
-static const wr_effort efforts[] = {{0, 0},    {5, 0},    {4, 0},    {3, 0},    {2, 0},    {0, 0.8f},
-                                    {0, 0.6f}, {0, 0.5f}, {0, 0.4f}, {0, 0.2f}, {4, 0.5f}, {3, 0.5f}};
+static const wr_effort efforts[] = {{.exit = 0, .keep = 0},    {.exit = 5, .keep = 0},    {.exit = 4, .keep = 0},
+                                    {.exit = 3, .keep = 0},    {.exit = 2, .keep = 0},    {.exit = 0, .keep = 0.8f},
+                                    {.exit = 0, .keep = 0.6f}, {.exit = 0, .keep = 0.5f}, {.exit = 0, .keep = 0.4f},
+                                    {.exit = 0, .keep = 0.2f}, {.exit = 4, .keep = 0.5f}, {.exit = 3, .keep = 0.5f}};
 enum { EFFORTS = sizeof efforts / sizeof *efforts };
 
 /* Passages or queries as ids, longest first so that a micro-batch's are of one length. */

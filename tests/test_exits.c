@@ -154,7 +154,7 @@ Test(exits, a_mean_is_over_the_tokens_that_were_kept)
 
 Test(exits, what_is_no_layer_and_no_share_is_refused)
 {
-    static const wr_effort bad[] = {{3, 0}, {0, 1.5f}, {0, -0.5f}, {0, NAN}};
+    static const wr_effort bad[] = {{.exit = 3}, {.keep = 1.5f}, {.keep = -0.5f}, {.keep = NAN}};
     float out[NSEQ * DIM];
     wr_batch batch = pairs();
     wr_model *model = model_of("cross", (wr_test_exits){true, 2, 5, 7, 0});
