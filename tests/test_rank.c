@@ -367,8 +367,8 @@ Test(rank_dense, stored_token_ids_give_the_bits_of_the_text)
 {
     wr_test_service plain;
     wr_err err;
-    const char *queries[] = {"river", "", "a query that is longer than all that the model takes, again and again and again "
-                                          "and again and again and again and again and again and again and again"};
+    const char *queries[] = {"river", "", ("a query that is longer than all that the model takes, again and again and again "
+                                          "and again and again and again and again and again and again and again")};
     forget_tokenizer(wr_test_path("index"));
     wr_test_service_open(&plain, wr_test_path("index"), 2, wr_test_path("cross"));
     for (size_t q = 0; q < 20; q++) {
