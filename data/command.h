@@ -57,4 +57,8 @@ wr_status wr_options_parse(const struct wr_command *command, const struct wr_opt
 /* Prints "weir NAME: sentence" on standard error; returns wr_exit_status(code). */
 int wr_command_fail(const struct wr_command *command, wr_status code, const wr_err *err);
 
+/* The subcommands, each defined by one cmd_*.c in the room it belongs to; tools/weir.c gathers them. */
+extern const struct wr_command wr_cmd_index, wr_cmd_search, wr_cmd_serve, wr_cmd_eval, wr_cmd_rerank, wr_cmd_encode,
+    wr_cmd_model, wr_cmd_pull, wr_cmd_stats, wr_cmd_fsck;
+
 #endif

@@ -1,8 +1,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "data/command.h"
 #include "indexer/index.h"
-#include "tools/command.h"
 
 static void passed(void *arg, const char *file, uint64_t bytes)
 {

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "data/budget.h"
+#include "data/command.h"
 #include "data/mapfile.h"
 #include "indexer/build.h"
 #include "indexer/manifest.h"
-#include "tools/command.h"
 
 #define DEFAULT_MODEL "all-MiniLM-L6-v2"
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "indexer/cmd_stats.h"
 #include "indexer/manifest.h"
-#include "tools/command.h"
 
 /* Where the bytes are: the files, and for postings what is inside. */
 struct part {

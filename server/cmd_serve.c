@@ -19,7 +19,6 @@
 #include "data/command.h"
 #include "data/version.h"
 #include "server/api.h"
-#include "tools/command.h"
 
 /* The time that requests in work get after SIGTERM: what orchestrators wait before they kill. */
 #define DRAIN_S 30

@@ -1,3 +1,4 @@
+#include "data/command.h"
 #include "tools/eval.h"
 
 #include <criterion/criterion.h>
@@ -7,7 +8,6 @@
 
 #include "data/trec.h"
 #include "tests/testlib.h"
-#include "tools/command.h"
 #include "tools/measures.h"
 
 /* The whole file, NUL-terminated; freed by the caller. */

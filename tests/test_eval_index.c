@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "data/trec.h"
 #include "indexer/build.h"
 #include "ranker/rank.h"
 #include "tests/testlib.h"
-#include "tools/command.h"
 #include "tools/eval.h"
 #include "tools/latency.h"
 

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "data/json.h"
 #include "models/model.h"
 #include "ranker/rank.h"
-#include "tools/command.h"
 #include "tools/texts.h"
 
 /* Texts that are held at a time: enough to fill the pool with micro-batches of equal length, a few megabytes. */

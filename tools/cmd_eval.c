@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/command.h"
+#include "data/command.h"
 #include "tools/eval.h"
 
 /* Options of trec_eval that ask for what weir does not read or print. */

@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "data/json.h"
 #include "models/model.h"
 #include "models/prune.h"
-#include "tools/command.h"
 #include "tools/model_quantize.h"
 
 static const char *pooling_name(wr_pooling pooling)

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/command.h"
+#include "data/command.h"
 #include "tools/pull.h"
 
 enum progress { SILENT, BAR, JSON_LINES };

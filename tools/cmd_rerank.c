@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "data/json.h"
 #include "indexer/topk.h"
 #include "models/model.h"
 #include "ranker/rank.h"
-#include "tools/command.h"
 #include "tools/texts.h"
 
 typedef struct rerank_args {

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "ranker/rank.h"
 #include "server/reply.h"
-#include "tools/command.h"
 
 /* Characters of a hit's text on a terminal: two lines. */
 #define EXCERPT 160

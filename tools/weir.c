@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/command.h"
 #include "data/version.h"
-#include "tools/command.h"
 
 /* In the order in which somebody new needs them. */
 static const struct wr_command *const commands[] = {
