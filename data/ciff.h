@@ -2,10 +2,11 @@
  * documents, in order, each with its terms and impacts.
  *
  * THE FILE, plain or gzip: messages of Protocol Buffers, each after its length as a varint
- *   Header                 1 version (1), 2 postings lists, 3 documents; others are passed over
- *   PostingsList, so often 1 term, 2 df, 3 cf, 4 Posting, repeated: 1 docid (the first as it is, then differences), 2
- * tf DocRecord, so often    1 docid (0, 1, ...), 2 collection's docid, 3 length tf is the impact, as quantised by who
- * wrote it; it is the document's weight of the term.
+ *   Header                   1 version (1), 2 postings lists, 3 documents; others are passed over
+ *   PostingsList, so often   1 term, 2 df, 3 cf, 4 Posting, repeated: 1 docid (the first as it is, then differences), 2 tf
+ *   DocRecord, so often      1 docid (0, 1, ...), 2 collection's docid, 3 length
+ *
+ * tf is the impact as quantised by who wrote it: the document's weight of the term.
  *
  * The file is by term and we want documents, so it is read several times: once to count each document's postings, then
  * once for each window of documents whose postings fit into WINDOW_POSTINGS. Memory: the dictionary, 4 bytes a

@@ -59,9 +59,12 @@ static bool work_once(wr_crew *crew)
     }
 }
 
+/* The crew that was left last, for the next: one query after the other allocates nothing. */
+static _Atomic(wr_crew *) spare;
+
 static void release(wr_crew *crew)
 {
-    if (atomic_fetch_sub(&crew->holders, 1) == 1) free(crew);
+    if (atomic_fetch_sub(&crew->holders, 1) == 1) free(atomic_exchange(&spare, crew));
 }
 
 static void help(void *arg)
@@ -83,7 +86,9 @@ wr_crew *wr_crew_gather(wr_pool *pool)
 {
     size_t helpers = wr_pool_threads(pool) - 1u;
     if (helpers > MOST_HELPERS) helpers = MOST_HELPERS;
-    wr_crew *crew = helpers ? aligned_alloc(64, sizeof *crew) : NULL;
+    if (helpers == 0) return NULL;
+    wr_crew *crew = atomic_exchange(&spare, NULL);
+    if (!crew) crew = aligned_alloc(64, sizeof *crew);
     if (!crew) return NULL;
     crew->pool = pool;
     crew->size = helpers + 1;
