@@ -53,6 +53,12 @@ size_t wr_tokenizer_single_ids(const wr_tokenizer *tok, const wr_tokens *ids, si
 size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
                          uint8_t *type, bool *cut);
 
+/* [CLS] a [SEP] [CLS] b [SEP]: two texts of their own, for models that read them apart first (models/encoder.h). As
+ * above: types 0 and 1 tell the parts, "longest first" cuts them, max < 4 leaves the first of the specials; id and type
+ * have room for min(na + nb + 4, max). */
+size_t wr_tokenizer_parts(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
+                          uint8_t *type, bool *cut);
+
 /* What wr_tokenizer_encode() would have given with a smaller max: the first max ids. */
 wr_tokens wr_tokens_first(const wr_tokens *tokens, size_t max);
 

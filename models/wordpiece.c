@@ -490,6 +490,24 @@ size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_t
     return n;
 }
 
+size_t wr_tokenizer_parts(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
+                          uint8_t *type, bool *cut)
+{
+    const wr_template *t = &tok->single;
+    size_t specials = 2 * ((size_t)(t->before >= 0) + (t->after >= 0));
+    size_t na = a->n, nb = b->n, n = 0;
+    share(&na, &nb, max > specials ? max - specials : 0);
+    *cut = na < a->n || nb < b->n || a->cut || b->cut;
+    for (uint8_t part = 0; part < 2; part++) {
+        const uint32_t *from = part ? b->id : a->id;
+        size_t many = part ? nb : na;
+        if (t->before >= 0 && n < max) id[n] = (uint32_t)t->before, type[n++] = part;
+        for (size_t i = 0; i < many; i++) id[n] = from[i], type[n++] = part;
+        if (t->after >= 0 && n < max) id[n] = (uint32_t)t->after, type[n++] = part;
+    }
+    return n;
+}
+
 static const wr_added *added_by_id(const wr_tokenizer *tok, uint32_t id)
 {
     size_t lo = 0, hi = tok->nadded;
