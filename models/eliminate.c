@@ -49,12 +49,13 @@ size_t wr_elimination_bytes(size_t rows, size_t heads)
 }
 
 /* Marks what is kept always of one sequence of n tokens. */
-static void fix(const uint8_t *type, size_t n, uint8_t *fixed)
+static void fix(const uint8_t *type, size_t n, bool parts, uint8_t *fixed)
 {
     bool pair = false;
     for (size_t t = 0; t < n && type; t++) pair |= type[t] == 1;
     for (size_t t = 0; t < n; t++) fixed[t] = pair ? type[t] == 0 : t == 0;
     fixed[n - 1] = 1;
+    for (size_t t = 1; t < n && parts; t++) fixed[t] |= type[t] == 1 && type[t - 1] == 0;
 }
 
 void wr_elimination_begin(wr_elimination *e, const uint32_t *cu, size_t nseq, const uint8_t *type)
@@ -63,12 +64,13 @@ void wr_elimination_begin(wr_elimination *e, const uint32_t *cu, size_t nseq, co
     e->whole = cu;
     e->nseq = nseq;
     for (size_t s = 0; s <= nseq; s++) e->cu[s] = cu[s] - cu[0];
-    for (size_t s = 0; s < nseq; s++) fix(type ? type + e->cu[s] : NULL, e->cu[s + 1] - e->cu[s], e->fixed + e->cu[s]);
+    for (size_t s = 0; s < nseq; s++)
+        fix(type ? type + e->cu[s] : NULL, e->cu[s + 1] - e->cu[s], e->parts, e->fixed + e->cu[s]);
 }
 
 bool wr_elimination_due(wr_elimination *e, size_t i)
 {
-    if (!drops(e->keep) || i < full_layers(e->layers) || i + 1 >= e->layers) return false;
+    if (!drops(e->keep) || i < full_layers(e->layers) || i < e->apart || i + 1 >= e->layers) return false;
     memset(e->received, 0, e->cu[e->nseq] * sizeof *e->received);
     return true;
 }

@@ -11,14 +11,15 @@
  *
  *     share = 1                                behind the first F layers
  *     share = 1 / (1 + t (1 / keep - 1))       then, t = 1/D, 2/D .. 1 over the D layers that follow
- *     none are dropped                         in the last layer, where no attention follows
+ *     none are dropped                         in the last layer, where no attention follows, and in layers that see
+ *                                              a passage without its query: attention says nothing of relevance there
  *
  * keep is the share at the end. 1 / share grows by equal steps: six layers with keep 0.5 go on with 100, 100, 75, 60,
  * 50, 50 %. F = 2, since attention in the first layers is about neighbours and says little about what matters; of few
  * layers at most half of those that can drop (F = 0 of two layers, 1 of three or four). One layer drops nothing.
  *
  * Kept always. In a pair (some token has type 1) all of type 0, that is [CLS], the query and [SEP], and the last token;
- * in a single text the first and the last one.
+ * in a single text the first and the last one. Where a pair's parts begin apart, the passage's [CLS] as well.
  *
  * A sequence's choice depends on that sequence alone.
  */
@@ -36,6 +37,8 @@
 typedef struct wr_elimination {
     float keep;    /* 0 and 1 drop nothing                                                    */
     size_t layers; /* that are run                                                            */
+    size_t apart;  /* the first ones, that see a passage without its query; set behind init   */
+    bool parts;    /* passages have a [CLS] of their own; set behind init                     */
     size_t nseq;
     const uint32_t *whole; /* [nseq + 1] cumulative lengths at the beginning                  */
     uint32_t *cu;          /* [nseq + 1] of what is left, from 0                              */

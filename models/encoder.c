@@ -39,6 +39,9 @@ typedef struct chunk {
     const uint8_t *type; /* [ntok] or NULL                                      */
     const uint32_t *cu;  /* [nseq + 1] sequence s is rows cu[s] - cu[0] ...     */
     size_t nseq, ntok, block;
+    uint32_t *part;      /* [2 nseq + 1] bounds of a pair's parts, while they are apart */
+    const uint32_t *pair; /* [npairs + 1] cu, kept meanwhile                    */
+    size_t npairs;
     float *x;         /* [ntok, dim] states                                     */
     float *q;         /* [ntok, dim]                                            */
     float *kv;        /* [ntok, 2 dim] key and value side by side               */
@@ -227,12 +230,28 @@ static void embed(const chunk *c, const float *zeros)
     const wr_encoder *e = c->e;
     for (size_t s = 0; s < c->nseq; s++)
         for (size_t t = c->cu[s] - c->cu[0], begin = t; t < c->cu[s + 1] - c->cu[0]; t++) {
-            size_t type = c->type ? c->type[t] : 0;
+            size_t type = c->type && !e->parts ? c->type[t] : 0; /* of parts it says which */
             float *x = c->x + t * e->dim;
             wr_table_row(&e->word, c->id[t], x);
             c->k->add_norm_f32(x, e->type ? e->type + type * e->dim : zeros, e->position + (t - begin) * e->dim,
                                e->embedding_norm.gamma, e->embedding_norm.beta, e->eps, 1, e->dim);
         }
+}
+
+/* Tokens of a pair's first part; 0 when types do not tell two parts. */
+static size_t first_part(const uint8_t *type, size_t n)
+{
+    size_t first = 0, end;
+    while (type && first < n && type[first] == 0) first++;
+    for (end = first; end < n && type && type[end] == 1; end++) continue;
+    return first < n && end == n ? first : 0;
+}
+
+static bool has_parts(const wr_batch *batch)
+{
+    for (size_t s = 0; s < batch->nseq; s++)
+        if (!batch->type || !first_part(batch->type + batch->cu[s], batch->cu[s + 1] - batch->cu[s])) return false;
+    return true;
 }
 
 /* Sizes, ids and types in range; *longest is the longest sequence. */
@@ -246,8 +265,9 @@ static bool is_valid(const wr_encoder *e, const wr_batch *batch, size_t *longest
         if (n > *longest) *longest = n;
     }
     for (size_t t = 0; t < batch->cu[batch->nseq]; t++)
-        if (batch->id[t] >= e->vocab || (e->type && batch->type && batch->type[t] >= e->types)) return false;
-    return true;
+        if (batch->id[t] >= e->vocab || (e->type && !e->parts && batch->type && batch->type[t] >= e->types))
+            return false;
+    return !e->parts || has_parts(batch);
 }
 
 /* ---- the whole pass ---- */
@@ -292,6 +312,7 @@ static bool make_room(chunk *c, wr_arena *arena, size_t rows, size_t longest, bo
     c->mid = matrix(arena, block, e->ffn);
     c->head_scratch = head_scratch(e, longest);
     c->scratch = wr_arena_alloc(arena, c->head_scratch * (c->crew && !attends_with_blas(e) ? e->heads : 1));
+    if (e->parts && !(c->part = wr_arena_alloc(arena, (rows + 1) * sizeof *c->part))) return false;
     for (size_t i = 0; i < 3 && first_only; i++)
         if (!(c->first[i] = matrix(arena, rows, e->dim))) return false;
     return c->ctx && c->q && c->kv && c->y && c->mid && c->scratch &&
@@ -303,13 +324,37 @@ static size_t layers_of(const wr_encoder *e, const wr_pass *pass)
     return pass->exit && pass->exit < e->layers ? pass->exit : e->layers;
 }
 
+/* From here on every part of a pair is a sequence. */
+static void take_apart(chunk *c)
+{
+    c->pair = c->cu;
+    c->npairs = c->nseq;
+    c->part[0] = 0;
+    for (size_t s = 0; s < c->npairs; s++) {
+        size_t begin = c->pair[s] - c->pair[0], end = c->pair[s + 1] - c->pair[0];
+        c->part[2 * s + 1] = (uint32_t)(begin + first_part(c->type + begin, end - begin));
+        c->part[2 * s + 2] = (uint32_t)end;
+    }
+    c->cu = c->part;
+    c->nseq = 2 * c->npairs;
+}
+
+static void put_together(chunk *c)
+{
+    c->cu = c->pair;
+    c->nseq = c->npairs;
+}
+
 static wr_status run_chunk(chunk *c, bool first_only, const float *zeros)
 {
-    size_t layers = c->drop.layers;
+    size_t layers = c->drop.layers, i = 0;
     wr_status st = WR_OK;
-    embed(c, zeros);
     wr_elimination_begin(&c->drop, c->cu, c->nseq, c->type);
-    for (size_t i = 0; i + first_only < layers && !st; i++) st = run_layer(c, i);
+    if (c->e->parts) take_apart(c);
+    embed(c, zeros);
+    for (; i < c->e->join && i < layers && !st; i++) st = run_layer(c, i);
+    if (c->e->parts) put_together(c);
+    for (; i + first_only < layers && !st; i++) st = run_layer(c, i);
     if (!st && first_only) st = run_last_layer(c, layers - 1);
     return st;
 }
@@ -350,6 +395,8 @@ wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const
     if (!out || !zeros || !x || !make_room(&c, arena, rows, longest, pass->first_only)) return WR_ENOMEM;
     wr_status st = wr_elimination_init(&c.drop, arena, pass->keep, layers_of(encoder, pass), rows,
                                        encoder->heads * longest);
+    c.drop.apart = encoder->join;
+    c.drop.parts = encoder->parts;
     c.rows = pass->kept ? pass->kept->rows : NULL;
     for (size_t s = 0, end; s < batch->nseq && !st; s = end) {
         end = chunk_end(batch, s);
@@ -375,7 +422,8 @@ double wr_encoder_work(const wr_encoder *e, const wr_pass *pass, size_t n)
     double dim = (double)e->dim, ffn = (double)e->ffn, rows = (double)n, work = 0;
     for (size_t i = 0; i < layers; i++) {
         bool last = pass->first_only && i + 1 == layers;
-        double queries = last ? 1 : rows, left = last ? 1 : (double)wr_keep_count(pass->keep, i, layers, n, fixed);
+        double queries = last ? 1 : rows;
+        double left = last ? 1 : i < e->join ? rows : (double)wr_keep_count(pass->keep, i, layers, n, fixed);
         work += rows * 2 * dim * dim + queries * dim * (dim + 2 * rows) + left * dim * (dim + 2 * ffn);
         rows = left;
     }
@@ -390,5 +438,5 @@ size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t lon
                     block * (dim + encoder->ffn) + WR_ROW_STEP * dim;
     return floats * sizeof(float) + head_scratch(encoder, longest) * encoder->heads +
            wr_s8_rows_bytes(block, most(dim, encoder->ffn)) + wr_elimination_bytes(rows, encoder->heads * longest) +
-           16 * WR_ARENA_ALIGN;
+           (rows + 1) * sizeof(uint32_t) /* parts */ + 17 * WR_ARENA_ALIGN;
 }

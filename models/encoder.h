@@ -20,6 +20,11 @@
  * With `keep` tokens that receive little attention are dropped on the way (models/eliminate.h), with `exit` the pass
  * ends behind an earlier layer.
  *
+ * A pair may be read in two parts that meet late (PreTTR, arXiv 2004.14255; Pyramid-ERNIE, arXiv 2105.11108): query and
+ * passage are texts of their own, each with its [CLS], positions from 0 and token type 0; up to layer `join` attention
+ * sees one part alone, from there on both, the query's rows before the passage's. In a packed batch that is another list
+ * of bounds for the first layers, twice as many sequences; no kernel knows of it. The batch's types tell the parts.
+ *
  * Where a layer's weights are bytes, activations are taken to bytes row by row and attention runs in 16-bit integers
  * (models/kernels.h): then the whole pass gives the same bits on every instruction set.
  */
@@ -50,6 +55,8 @@ typedef struct wr_encoder {
     size_t layers, dim, heads, ffn, vocab, positions, types;
     float eps;
     wr_activation act;
+    bool parts;  /* sequences are pairs of two parts ...                               */
+    size_t join; /* ... that the first so many layers see apart, 0..layers             */
     wr_table word;                /* [vocab, dim]                                      */
     const float *position, *type; /* [positions | types, dim]; type NULL for DistilBERT */
     wr_norm embedding_norm;
@@ -90,7 +97,8 @@ typedef struct wr_pass {
 
 /* The states behind the last layer: [cu[nseq], dim] (kept->cu's where tokens are dropped), or with first_only [nseq,
  * dim] of each sequence's first token; rows are padded. Borrowed from arena, which is not rolled back. WR_EARG when a
- * length, id or type is out of range, or when tokens are dropped and there is nothing to tell which. */
+ * length, id or type is out of range, when a pair's parts are wanted apart and types do not tell them (some 0, then some
+ * 1), or when tokens are dropped and there is nothing to tell which. */
 wr_status wr_encoder_run(const wr_encoder *encoder, const wr_batch *batch, const wr_pass *pass, wr_arena *arena,
                          const wr_budget *budget, const float **states);
 

@@ -147,6 +147,8 @@ wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr
                             .positions = config->positions,
                             .types = config->types,
                             .eps = config->eps,
+                            .parts = config->interaction,
+                            .join = config->join,
                             .act = config->act};
     encoder->layer = calloc(config->layers, sizeof *encoder->layer);
     if (!encoder->layer) return wr_fail(err, WR_ENOMEM, "out of memory");

@@ -149,6 +149,7 @@ static wr_status read_architecture(wr_model_config *c, const source *s)
                            c->architecture);
     c->classification = ends_with(c->architecture, "ForSequenceClassification");
     c->masked = ends_with(c->architecture, "ForMaskedLM");
+    c->interaction = ends_with(c->architecture, "ForInteraction");
     return WR_OK;
 }
 
@@ -170,12 +171,19 @@ static wr_status read_exits(wr_model_config *c, const source *s)
     return WR_OK;
 }
 
+/* How many layers see each part of a pair alone; a model that compares the parts must say. */
+static wr_status read_join(wr_model_config *c, const source *s)
+{
+    return c->interaction ? size_of(s, "join_layer", NULL, 0, c->layers, 0, &c->join) : WR_OK;
+}
+
 static wr_status read_model(wr_model_config *c, const source *s)
 {
     const char *type = text_of(s, "model_type", NULL);
     wr_status st = read_architecture(c, s);
     if (st) return st;
-    if (!strcmp(type, "BERT_Cat")) return (st = read_cat(c, s)) || (st = read_sizes(c, s)) ? st : read_exits(c, s);
+    if (!strcmp(type, "BERT_Cat"))
+        return (st = read_cat(c, s)) || (st = read_sizes(c, s)) || (st = read_exits(c, s)) ? st : read_join(c, s);
     c->distil = !strcmp(type, "distilbert");
     if (!c->distil && strcmp(type, "bert"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected bert or distilbert", s->path, type);
@@ -185,7 +193,7 @@ static wr_status read_model(wr_model_config *c, const source *s)
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
     if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
-    if ((st = read_sizes(c, s)) || (st = read_exits(c, s))) return st;
+    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s))) return st;
     return read_activation(c, s);
 }
 

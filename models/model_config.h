@@ -28,6 +28,8 @@ typedef struct wr_model_config {
     bool distil;         /* DistilBERT's tensor names; no token types, no pooler                    */
     bool classification; /* the architecture says sequence classification                           */
     bool masked;         /* it says masked language model                                           */
+    bool interaction;    /* it says interaction: a pair's parts are apart up to layer join          */
+    size_t join;         /* 0..layers                                                               */
     char model_type[32]; /* "bert", "distilbert"                                                    */
     char architecture[128];
     size_t layers, dim, heads, ffn, vocab, positions, types;
