@@ -49,7 +49,8 @@ size_t wr_microbatch_guess(size_t bytes, size_t max)
 static wr_status pack(const wr_model *model, const wr_tokens *query, const wr_tokens *doc, size_t n, wr_arena *arena,
                       wr_batch *batch, bool *cut)
 {
-    size_t max = wr_model_info_get(model)->max_doc_tokens, ntok = 0;
+    const wr_model_info *info = wr_model_info_get(model);
+    size_t max = info->max_doc_tokens, ntok = 0;
     /* Both parts are cut to what a pair has at most before they share it, as if each had been tokenised so far only. */
     wr_tokens q = wr_tokens_first(query, max);
     uint32_t *id = wr_arena_alloc(arena, n * max * sizeof *id), *cu = wr_arena_calloc(arena, n + 1, sizeof *cu);
@@ -58,7 +59,8 @@ static wr_status pack(const wr_model *model, const wr_tokens *query, const wr_to
     for (size_t i = 0; i < n; i++) {
         bool any;
         wr_tokens d = wr_tokens_first(&doc[i], max);
-        ntok += wr_tokenizer_pair(wr_model_tokenizer(model), &q, &d, max, id + ntok, type + ntok, &any);
+        ntok += (info->joins ? wr_tokenizer_parts : wr_tokenizer_pair)(wr_model_tokenizer(model), &q, &d, max,
+                                                                       id + ntok, type + ntok, &any);
         cu[i + 1] = (uint32_t)ntok;
         if (cut) cut[i] = any;
     }

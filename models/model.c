@@ -11,6 +11,7 @@
 #include "data/mapfile.h"
 #include "models/encoder.h"
 #include "models/heads.h"
+#include "models/heads_interaction.h"
 #include "models/heads_mlm.h"
 #include "models/model_config.h"
 #include "models/safetensors.h"
@@ -42,6 +43,7 @@ struct wr_model {
     uint32_t *mute; /* [nmute] sparse: special tokens and ids without one, ascending */
     size_t nmute;
     wr_classifier *exit; /* [layers] a cross-encoder's heads by layer, its own where the file has none */
+    wr_interaction *compare; /* [layers] likewise, where the parts of a pair are compared: then exit is NULL */
     size_t exit_layers[WR_MAX_LAYERS];
     wr_tokenizer *tokenizer;
     char *path;
@@ -153,15 +155,16 @@ static wr_status hash_model(wr_model *model, const wr_model_config *config, wr_e
 
 /* ---- opening ---- */
 
-/* The least that a sequence can be: [CLS] x [SEP]; for a pair [CLS] q [SEP] p [SEP]. */
-static size_t least_tokens(wr_model_kind kind)
+/* The least that a sequence can be: [CLS] x [SEP]; for a pair [CLS] q [SEP] p [SEP], of two parts [CLS] q [SEP] [CLS] p
+ * [SEP]. */
+static size_t least_tokens(const wr_model_info *info)
 {
-    return kind == WR_MODEL_CROSS ? 5 : 3;
+    return info->kind != WR_MODEL_CROSS ? 3 : info->joins ? 6 : 5;
 }
 
 static wr_status check_limit(const wr_model *model, const char *what, size_t tokens, wr_err *err)
 {
-    size_t least = least_tokens(model->info.kind);
+    size_t least = least_tokens(&model->info);
     if (tokens >= least && tokens <= model->info.positions) return WR_OK;
     return wr_fail(err, WR_EARG, "%s: %zu tokens for a %s, expected %zu to %zu", model->path, tokens, what, least,
                    model->info.positions);
@@ -187,6 +190,11 @@ static bool is_sparse(const wr_model_config *config, const wr_model_options *opt
 static wr_status read_head(wr_model *model, const wr_model_config *config, const wr_model_options *options, wr_err *err)
 {
     wr_model_info *info = &model->info;
+    if (config->interaction) {
+        info->kind = WR_MODEL_CROSS;
+        info->nlabels = 1;
+        return WR_OK; /* read with its exits */
+    }
     if (config->classification || wr_classifier_is_in(&model->weights)) {
         info->kind = WR_MODEL_CROSS;
         wr_status st = wr_classifier_read(&model->classifier, config, &model->weights, err);
@@ -221,6 +229,21 @@ static wr_status read_exits(wr_model *model, const wr_model_config *config, wr_e
     return st;
 }
 
+/* The same of a model that compares. */
+static wr_status read_comparisons(wr_model *model, const wr_model_config *config, wr_err *err)
+{
+    wr_interaction own;
+    wr_status st = wr_interaction_read(&own, config->dim, &model->weights, err);
+    model->compare = calloc(config->layers, sizeof *model->compare);
+    if (!st && !model->compare) st = wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->layers && !st; i++) model->compare[i] = own;
+    for (size_t i = 0; i < config->nexits && !st; i++) {
+        size_t layer = config->exit_layers[i];
+        st = wr_interaction_read_exit(&model->compare[layer - 1], &own, layer, config->dim, &model->weights, err);
+    }
+    return st;
+}
+
 static wr_status read_weights(wr_model *model, const wr_model_config *config, const wr_model_options *options,
                               wr_err *err)
 {
@@ -232,7 +255,8 @@ static wr_status read_weights(wr_model *model, const wr_model_config *config, co
     w->nplan = options->nplan;
     st = wr_encoder_open(&model->encoder, config, w, err);
     if (!st) st = read_head(model, config, options, err);
-    if (!st && model->info.kind == WR_MODEL_CROSS) st = read_exits(model, config, err);
+    if (!st && model->info.kind == WR_MODEL_CROSS)
+        st = (config->interaction ? read_comparisons : read_exits)(model, config, err);
     w->plan = NULL;
     w->nplan = 0;
     if (st) wr_fail_prefix(err, "%s", config->base);
@@ -244,6 +268,10 @@ static wr_status read_tokenizer(wr_model *model, const wr_model_config *config, 
     wr_status st = wr_tokenizer_open(&model->tokenizer, config->base, err);
     if (st) return st;
     size_t n = wr_tokenizer_vocab_size(model->tokenizer);
+    wr_tokens none = {0};
+    if (config->interaction && wr_tokenizer_single_ids(model->tokenizer, &none, 2, NULL, NULL) != 2)
+        return wr_fail(err, WR_EFORMAT, "%s: the tokenizer puts no two special tokens around a text, which %s needs",
+                       config->base, config->architecture);
     if (n <= config->vocab) return WR_OK;
     return wr_fail(err, WR_EFORMAT, "%s: the tokenizer has %zu tokens, the model embeds %zu", config->base, n,
                    config->vocab);
@@ -286,6 +314,8 @@ static void describe(wr_model *model, const wr_model_config *config)
     memcpy(model->exit_layers, config->exit_layers, config->nexits * sizeof *model->exit_layers);
     info->exit_layers = model->exit_layers;
     info->nexits = config->nexits;
+    info->joins = config->interaction;
+    info->join_layer = config->join;
 }
 
 static void describe_weights(wr_model *model)
@@ -367,6 +397,7 @@ void wr_model_close(wr_model *model)
     wr_idf_release(&model->idf);
     free(model->mute);
     free(model->exit);
+    free(model->compare);
     wr_weights_release(&model->weights);
     wr_tensors_close(model->tensors);
     free(model->path);
@@ -462,7 +493,8 @@ static void weigh(const wr_model *model, float *m)
 static wr_pass pass_of(const wr_model *model, const wr_effort *effort)
 {
     const wr_model_info *info = &model->info;
-    wr_pass pass = {.first_only = info->kind == WR_MODEL_CROSS || info->pooling == WR_POOL_CLS};
+    bool classifies = info->kind == WR_MODEL_CROSS && !info->joins;
+    wr_pass pass = {.first_only = classifies || info->pooling == WR_POOL_CLS};
     if (effort) {
         pass.exit = effort->exit;
         pass.keep = effort->keep;
@@ -495,9 +527,12 @@ static wr_status run_head(const wr_model *model, const wr_batch *batch, const wr
         for (size_t s = 0; s < batch->nseq && !st; s++) weigh(model, out + s * info->vocab);
         return st;
     }
+    size_t last = (pass->exit ? pass->exit : info->layers) - 1;
+    if (info->joins)
+        return wr_interaction_run(&model->compare[last], states, batch, pass->kept ? pass->kept->cu : batch->cu, arena,
+                                  out);
     if (info->kind == WR_MODEL_CROSS)
-        return wr_classifier_run(&model->exit[(pass->exit ? pass->exit : info->layers) - 1], states, batch->nseq, arena,
-                                 out);
+        return wr_classifier_run(&model->exit[last], states, batch->nseq, arena, out);
     wr_batch left = *batch;
     if (pass->kept) left.cu = pass->kept->cu;
     wr_pool_states(info->pooling, info->normalize, states, &left, info->dim, out);
@@ -592,6 +627,9 @@ size_t wr_model_arena_bytes(const wr_model *model, size_t ntok, size_t longest)
     /* a head's dense layer at most doubles the first tokens' states */
     if (model->info.kind == WR_MODEL_SPARSE)
         return wr_encoder_arena_bytes(&model->encoder, ntok, longest) + wr_mlm_arena_bytes(&model->mlm, ntok);
+    if (model->info.joins)
+        return wr_encoder_arena_bytes(&model->encoder, ntok, longest) +
+               wr_interaction_arena_bytes(model->info.dim, longest) + (ntok + 1) * sizeof(uint32_t) + WR_ARENA_ALIGN;
     return wr_encoder_arena_bytes(&model->encoder, ntok, longest) +
            wr_padded_rows(ntok) * model->info.dim * sizeof(float) + (ntok + 1) * sizeof(uint32_t) + 2 * WR_ARENA_ALIGN;
 }

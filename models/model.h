@@ -5,7 +5,8 @@
  *   embedder   pooled by CLS or mean (or max), with or without L2 normalisation (modules.json, 1_Pooling/config.json;
  *              without these files: CLS and no normalisation for raw checkpoints such as TAS-B, unless told otherwise)
  *   cross      sequence classification: BERT pooler + tanh + classifier, DistilBERT pre_classifier + ReLU + classifier,
- *              Margin-MSE's `_classification_layer` on the CLS state (papers: arXiv 2010.02666)
+ *              Margin-MSE's `_classification_layer` on the CLS state (papers: arXiv 2010.02666); or interaction:
+ *              query and passage meet late, their states are compared (heads_interaction.h)
  *   sparse     masked language model, weights of the vocabulary's tokens (heads_mlm.h): SPLADE (arXiv 2109.10086),
  * whose queries go through the model too, and OpenSearch's inference-free ones, whose queries have a table (idf.h)
  */
@@ -66,7 +67,9 @@ typedef struct wr_model_info {
     size_t layers, dim, heads, ffn, vocab, positions;
     const size_t *exit_layers; /* [nexits] ascending: what config.json calls the model's exits  */
     size_t nexits;
-    size_t nlabels;     /* cross: outputs of the classifier; else 0                            */
+    size_t nlabels;     /* cross: outputs of the classifier, 1 of an interaction; else 0       */
+    bool joins;         /* cross: a pair is two texts (wr_tokenizer_parts) that meet behind ... */
+    size_t join_layer;  /* ... so many layers, 0..layers                                       */
     wr_pooling pooling; /* embed                                                               */
     bool normalize;     /* embed: L2                                                           */
     wr_sparse_act act;  /* sparse                                                              */
@@ -92,7 +95,7 @@ const wr_tokenizer *wr_model_tokenizer(const wr_model *model);
  *   cu[0] = 0 <= cu[1] <= ... <= cu[nseq] = number of tokens; every sequence has 1..positions tokens. */
 typedef struct wr_batch {
     const uint32_t *id;  /* [cu[nseq]] token ids with specials, each < vocab      */
-    const uint8_t *type; /* [cu[nseq]] token types, NULL = all 0                  */
+    const uint8_t *type; /* [cu[nseq]] token types, NULL = all 0; where a model joins, a pair's parts */
     const uint32_t *cu;  /* [nseq + 1]                                            */
     size_t nseq;
 } wr_batch;

@@ -135,7 +135,8 @@ static size_t tokenise(const slot *s, size_t i, size_t max, uint32_t *id, uint8_
     if (wr_tokenizer_encode(tok, pairs.query[i].bytes, pairs.query[i].n, arena, max, &a) ||
         wr_tokenizer_encode(tok, pairs.text[i].bytes, pairs.text[i].n, arena, max, &b))
         die("a pair cannot be tokenised");
-    size_t n = wr_tokenizer_pair(tok, &a, &b, max, id, type, &cut);
+    bool parts = wr_model_info_get(s->model)->joins;
+    size_t n = (parts ? wr_tokenizer_parts : wr_tokenizer_pair)(tok, &a, &b, max, id, type, &cut);
     wr_arena_rollback(arena, mark);
     return n;
 }

@@ -28,6 +28,13 @@ static void print_exits(const wr_model_info *info)
     putchar('\n');
 }
 
+static void print_join(const wr_model_info *info)
+{
+    if (info->joins)
+        printf("join          query and passage apart in %zu of %zu layers, then together\n", info->join_layer,
+               info->layers);
+}
+
 static json_t *exits_json(const wr_model_info *info)
 {
     json_t *list = json_array();
@@ -44,6 +51,7 @@ static void print_text(const wr_model_info *info)
     printf("shape         %zu layers, %zu dimensions, %zu heads, feed-forward %zu\n", info->layers, info->dim,
            info->heads, info->ffn);
     print_exits(info);
+    print_join(info);
     printf("vocabulary    %zu tokens, %zu positions\n", info->vocab, info->positions);
     printf("parameters    %zu\n", info->parameters);
     if (info->kind == WR_MODEL_CROSS)
@@ -69,6 +77,7 @@ static int print_json(const wr_model_info *info)
                               (json_int_t)info->parameters, "max_doc_tokens", (json_int_t)info->max_doc_tokens,
                               "max_query_tokens", (json_int_t)info->max_query_tokens, "sha256", info->sha256);
     if (reply && cross) json_object_set_new(reply, "labels", json_integer((json_int_t)info->nlabels));
+    if (reply && info->joins) json_object_set_new(reply, "join_layer", json_integer((json_int_t)info->join_layer));
     if (reply && embed) json_object_set_new(reply, "pooling", json_string(pooling_name(info->pooling)));
     if (reply && embed) json_object_set_new(reply, "normalize", json_boolean(info->normalize));
     if (reply && !cross && !embed) {

@@ -40,11 +40,11 @@ TEXTS = [
 QUERY = "how old is the weir?"
 
 
-def bert_config(**more):
+def bert_config(layers=SIZES["layers"], **more):
     return BertConfig(
         vocab_size=len(VOCAB),
         hidden_size=SIZES["dim"],
-        num_hidden_layers=SIZES["layers"],
+        num_hidden_layers=layers,
         num_attention_heads=SIZES["heads"],
         intermediate_size=SIZES["ffn"],
         max_position_embeddings=SIZES["positions"],
@@ -178,9 +178,76 @@ class Cat(torch.nn.Module):
         return self.bert_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 
+class Interaction(torch.nn.Module):
+    """Query and passage as two texts that meet behind layer `join`, and their states compared (heads_interaction.h)."""
+
+    def __init__(self, layers, exits):
+        super().__init__()
+        self.bert = BertModel(bert_config(layers), add_pooling_layer=False)
+        self.heads = torch.nn.ModuleDict({p: self.head() for p in ["own"] + [f"exits{n}" for n in exits]})
+
+    @staticmethod
+    def head():
+        dim = SIZES["dim"]
+        head = torch.nn.ModuleDict({"term": torch.nn.Linear(dim, 1, bias=False), "passage": torch.nn.Linear(dim, 1)})
+        head.register_parameter("weight", torch.nn.Parameter(torch.zeros(2)))
+        return head
+
+    def named(self):
+        found = tensors(self.bert)
+        for key, head in self.heads.items():
+            prefix = "" if key == "own" else f"exits.{key[5:]}."
+            found.update({f"{prefix}interaction.{k}": v for k, v in tensors(head).items()})
+        return found
+
+    def forward(self, parts, join, exit):
+        def attend(layer, x):  # a tuple in older transformers
+            out = layer(x)
+            return out if torch.is_tensor(out) else out[0]
+
+        x = [self.bert.embeddings(torch.tensor([ids])) for ids in parts]
+        for layer in self.bert.encoder.layer[: min(join, exit)]:
+            x = [attend(layer, part) for part in x]
+        x = torch.cat(x, 1)
+        for layer in self.bert.encoder.layer[min(join, exit) : exit]:
+            x = attend(layer, x)
+        q, p = x[0].split([len(ids) for ids in parts])
+        head = self.heads[f"exits{exit}" if f"exits{exit}" in self.heads else "own"]
+        c = torch.cosine_similarity(q.mean(0), p.mean(0), dim=0)
+        terms, unit = q[1:-1], lambda v: torch.nn.functional.normalize(v, dim=-1)
+        m = (head["term"](terms)[:, 0].softmax(0) * (unit(terms) @ unit(p).T).max(1).values).sum() if len(terms) else 0
+        return head.weight[0] * c + head.weight[1] * m + head["passage"](p[0])[0]
+
+
+def interaction(name, layers, exits, own, limit, seed):
+    """exits are listed in config.json, `own` of them have heads of their own."""
+    config = small(bert_config(layers), "BertForInteraction")
+    path = folder(name, {**config, "join_layer": layers - 1, "exit_layers": exits})
+    (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}) + "\n")
+    model, tok = seeded(Interaction(layers, own), seed), tokenizer(path)
+    save_file(model.named(), path / "model.safetensors", metadata={"format": "pt"})
+    cases, cls, sep = [], tok.cls_token_id, tok.sep_token_id
+    for query in (QUERY, "", "the stone " * 20):
+        for join in range(layers + 1):
+            for exit in range(1, layers + 1):
+                scores = []
+                for text in TEXTS:
+                    cut = tok([query], [text], truncation="longest_first", max_length=limit - 4,
+                              add_special_tokens=False, return_token_type_ids=True)
+                    ids, second = cut["input_ids"][0], cut["token_type_ids"][0]
+                    parts = [[cls] + [i for i, t in zip(ids, second) if t == part] + [sep] for part in (0, 1)]
+                    scores.append(model(parts, join, exit).item())
+                cases.append({"query": query, "join": join, "exit": exit, "scores": scores})
+    lines = ",\n  ".join(json.dumps(c) for c in cases)
+    texts = json.dumps(TEXTS, ensure_ascii=False)
+    (path / "expected.json").write_text(f'{{\n "texts": {texts},\n "cases": [\n  {lines}\n ]\n}}\n')
+
+
 def main():
     torch.set_num_threads(1)
     with torch.no_grad():
+        interaction("bert-interaction", 3, [1, 2, 3], [1], 36, 7)
+
         path = embedder("bert-mean", seeded(BertModel(bert_config()), 1), small(bert_config(), "BertModel"), "mean",
                         True, 30, safetensors(torch.float32))
         sentence_transformer(path, {"word_embedding_dimension": 20, "pooling_mode_mean_tokens": True}, 30)
