@@ -39,9 +39,10 @@ typedef struct chunk {
     const uint8_t *type; /* [ntok] or NULL                                      */
     const uint32_t *cu;  /* [nseq + 1] sequence s is rows cu[s] - cu[0] ...     */
     size_t nseq, ntok, block;
-    uint32_t *part;      /* [2 nseq + 1] bounds of a pair's parts, while they are apart */
-    const uint32_t *pair; /* [npairs + 1] cu, kept meanwhile                    */
-    size_t npairs;
+    uint32_t *part;       /* [2 npairs + 1] bounds of the pairs' parts, while they are apart    */
+    uint32_t *part_id;    /* [ntok] their ids                                                   */
+    const uint32_t *pair; /* [npairs + 1] cu, kept meanwhile                                    */
+    size_t npairs, query; /* query: rows of the one that all pairs share, which is run once; or 0 */
     float *x;         /* [ntok, dim] states                                     */
     float *q;         /* [ntok, dim]                                            */
     float *kv;        /* [ntok, 2 dim] key and value side by side               */
@@ -312,7 +313,9 @@ static bool make_room(chunk *c, wr_arena *arena, size_t rows, size_t longest, bo
     c->mid = matrix(arena, block, e->ffn);
     c->head_scratch = head_scratch(e, longest);
     c->scratch = wr_arena_alloc(arena, c->head_scratch * (c->crew && !attends_with_blas(e) ? e->heads : 1));
-    if (e->parts && !(c->part = wr_arena_alloc(arena, (rows + 1) * sizeof *c->part))) return false;
+    if (e->parts && (!(c->part = wr_arena_alloc(arena, (rows + 1) * sizeof *c->part)) ||
+                     !(c->part_id = wr_arena_alloc(arena, rows * sizeof *c->part_id))))
+        return false;
     for (size_t i = 0; i < 3 && first_only; i++)
         if (!(c->first[i] = matrix(arena, rows, e->dim))) return false;
     return c->ctx && c->q && c->kv && c->y && c->mid && c->scratch &&
@@ -324,25 +327,52 @@ static size_t layers_of(const wr_encoder *e, const wr_pass *pass)
     return pass->exit && pass->exit < e->layers ? pass->exit : e->layers;
 }
 
-/* From here on every part of a pair is a sequence. */
+/* Tokens of the first part that all pairs have alike; 0 when they have not, or there is one pair. */
+static size_t shared_part(const chunk *c)
+{
+    size_t n = first_part(c->type, c->cu[1] - c->cu[0]);
+    for (size_t s = 1; s < c->nseq; s++) {
+        size_t begin = c->cu[s] - c->cu[0];
+        if (first_part(c->type + begin, c->cu[s + 1] - c->cu[s]) != n ||
+            memcmp(c->id, c->id + begin, n * sizeof *c->id) != 0)
+            return 0;
+    }
+    return c->nseq > 1 ? n : 0;
+}
+
+/* From here on every part of a pair is a sequence, a query that all pairs share only once and before all passages. */
 static void take_apart(chunk *c)
 {
+    size_t ntok = 0, nparts = 0;
+    c->query = shared_part(c);
     c->pair = c->cu;
     c->npairs = c->nseq;
     c->part[0] = 0;
     for (size_t s = 0; s < c->npairs; s++) {
-        size_t begin = c->pair[s] - c->pair[0], end = c->pair[s + 1] - c->pair[0];
-        c->part[2 * s + 1] = (uint32_t)(begin + first_part(c->type + begin, end - begin));
-        c->part[2 * s + 2] = (uint32_t)end;
+        size_t begin = c->pair[s] - c->pair[0], n = c->pair[s + 1] - c->pair[s];
+        size_t first = first_part(c->type + begin, n), skip = s && c->query ? first : 0;
+        memcpy(c->part_id + ntok, c->id + begin + skip, (n - skip) * sizeof *c->id);
+        if (!skip) c->part[++nparts] = (uint32_t)(ntok + first);
+        c->part[++nparts] = (uint32_t)(ntok += n - skip);
     }
+    c->id = c->part_id;
     c->cu = c->part;
-    c->nseq = 2 * c->npairs;
+    c->nseq = nparts;
+    c->ntok = ntok;
 }
 
+/* From the last pair on, so that nothing is overwritten that is still to be moved. */
 static void put_together(chunk *c)
 {
+    size_t dim = c->e->dim, row = dim * sizeof *c->x;
+    for (size_t s = c->npairs; s-- > 1 && c->query;) {
+        float *to = c->x + (c->pair[s] - c->pair[0]) * dim;
+        memmove(to + c->query * dim, c->x + c->part[s + 1] * dim, (c->part[s + 2] - c->part[s + 1]) * row);
+        memcpy(to, c->x, c->query * row);
+    }
     c->cu = c->pair;
     c->nseq = c->npairs;
+    c->ntok = c->pair[c->npairs] - c->pair[0];
 }
 
 static wr_status run_chunk(chunk *c, bool first_only, const float *zeros)
@@ -438,5 +468,5 @@ size_t wr_encoder_arena_bytes(const wr_encoder *encoder, size_t ntok, size_t lon
                     block * (dim + encoder->ffn) + WR_ROW_STEP * dim;
     return floats * sizeof(float) + head_scratch(encoder, longest) * encoder->heads +
            wr_s8_rows_bytes(block, most(dim, encoder->ffn)) + wr_elimination_bytes(rows, encoder->heads * longest) +
-           (rows + 1) * sizeof(uint32_t) /* parts */ + 17 * WR_ARENA_ALIGN;
+           (2 * rows + 1) * sizeof(uint32_t) /* parts */ + 18 * WR_ARENA_ALIGN;
 }

@@ -22,8 +22,9 @@
  *
  * A pair may be read in two parts that meet late (PreTTR, arXiv 2004.14255; Pyramid-ERNIE, arXiv 2105.11108): query and
  * passage are texts of their own, each with its [CLS], positions from 0 and token type 0; up to layer `join` attention
- * sees one part alone, from there on both, the query's rows before the passage's. In a packed batch that is another list
- * of bounds for the first layers, twice as many sequences; no kernel knows of it. The batch's types tell the parts.
+ * sees one part alone, from there on both, the query's rows before the passage's. In a packed batch that is another
+ * list of bounds for the first layers, twice as many sequences; no kernel knows of it. The batch's types tell the
+ * parts. Where all pairs of a chunk have the same query, it is run once until the parts meet, with the same bits.
  *
  * Where a layer's weights are bytes, activations are taken to bytes row by row and attention runs in 16-bit integers
  * (models/kernels.h): then the whole pass gives the same bits on every instruction set.

@@ -238,14 +238,14 @@ typedef struct pairs {
     wr_batch batch;
 } pairs;
 
-/* Pairs of random parts; `shared` gives runs of them the same query, as a list that is ranked has it. */
-static pairs *random_pairs(bool shared)
+/* Pairs of random parts; so many in a row have the same query, as a list that is ranked has it. */
+static pairs *random_pairs(size_t alike)
 {
     static pairs p;
     wr_test_random random = {11};
     uint32_t nq = 0;
     for (size_t s = 0; s < NSEQ; s++) {
-        bool again = shared && s % 7;
+        bool again = s % alike;
         if (!again) nq = 2 + (uint32_t)wr_test_below(&random, 12);
         uint32_t begin = p.cu[s], n = nq + 2 + (uint32_t)wr_test_below(&random, POSITIONS - nq - 1);
         for (uint32_t t = 0; t < n; t++) {
@@ -280,7 +280,7 @@ static void check_singles(const wr_model *model, const pairs *p, const wr_effort
     }
 }
 
-Test(interaction, a_batch_equals_singles_bit_for_bit)
+Test(interaction, a_batch_equals_singles_bit_for_bit_whoever_shares_a_query)
 {
     static const wr_effort efforts[] = {{0}, {.exit = 1}, {.exit = 2}, {.keep = .4f}, {.exit = 2, .keep = .7f}};
     static const char *const precisions[] = {NULL, "int8"};
@@ -288,7 +288,8 @@ Test(interaction, a_batch_equals_singles_bit_for_bit)
         for (size_t join = 0; join <= LAYERS; join++) {
             wr_model *model = joined_at(join, precisions[p]);
             for (size_t e = 0; e < sizeof efforts / sizeof *efforts; e++)
-                for (int shared = 0; shared < 2; shared++) check_singles(model, random_pairs(shared), &efforts[e]);
+                for (size_t alike = 1; alike <= NSEQ; alike *= alike == 1 ? 6 : 8)
+                    check_singles(model, random_pairs(alike), &efforts[e]);
             wr_model_close(model);
         }
 }
@@ -303,7 +304,7 @@ static const float *scores_on(const char *isa, const char *precision)
         setenv("WEIR_ISA", isa, 1);
         wr_model *model = open_in(GOLDEN, precision);
         for (size_t e = 0; e < LAYERS + 1; e++)
-            score(model, &random_pairs(true)->batch, &(wr_effort){.exit = e}, out + e * NSEQ);
+            score(model, &random_pairs(NSEQ)->batch, &(wr_effort){.exit = e}, out + e * NSEQ);
         _exit(0);
     }
     int status;
@@ -352,7 +353,7 @@ Test(interaction, tokens_are_dropped_only_where_the_parts_have_met)
 {
     static const wr_effort all = {.keep = 1}, some = {.keep = .3f};
     float plain[NSEQ], got[NSEQ];
-    const wr_batch *batch = &random_pairs(false)->batch;
+    const wr_batch *batch = &random_pairs(1)->batch;
     for (size_t join = 0; join <= LAYERS; join++) {
         wr_model *model = joined_at(join, NULL);
         score(model, batch, NULL, plain);
@@ -370,7 +371,7 @@ Test(interaction, arena_bytes_are_enough)
     wr_arena arena;
     wr_model *model = open_in(GOLDEN, NULL);
     for (size_t n = 1; n <= NSEQ; n += 5) {
-        wr_batch batch = random_pairs(true)->batch;
+        wr_batch batch = random_pairs(NSEQ)->batch;
         batch.nseq = n;
         cr_assert_eq(wr_arena_init(&arena, wr_model_arena_bytes(model, batch.cu[n], POSITIONS + 12)), WR_OK);
         cr_assert_eq(wr_model_score(model, &batch, &arena, NULL, out), WR_OK, "%zu pairs", n);
@@ -473,7 +474,7 @@ Test(interaction, a_head_that_is_not_whole_is_refused)
 Test(interaction, an_exit_without_a_head_has_the_models_own)
 {
     float one[NSEQ], two[NSEQ];
-    const wr_batch *batch = &random_pairs(false)->batch;
+    const wr_batch *batch = &random_pairs(1)->batch;
     wr_model *model = open_in(GOLDEN, NULL);
     score(model, batch, &(wr_effort){.exit = 1}, one);
     wr_model_close(model);
