@@ -3,6 +3,7 @@
 #   MODE=release|debug|asan|tsan   what kind of build; each has its objects in build/$(MODE)
 #   FAISS_PREFIX=DIR               another FAISS with its C API than the one tools/setup builds
 #   PREFIX=DIR, DESTDIR=DIR        where `make install` puts things
+#   MODEL=DIR                      another embedder for test, demo and eval than models/weir-dense
 #   V=1                            shows the commands
 #   WERROR=                        warnings of a newer compiler do not stop the build
 MODE ?= release
@@ -12,7 +13,9 @@ FAISS_PREFIX ?= build/deps/faiss
 WERROR ?= -Werror
 COLLECTIONS ?= data/sample
 FUZZ_SECONDS ?= 20
+# The encoder that tests, demo and eval use: the one that is shipped; all-MiniLM-L6-v2 where a tree has none.
 MINILM := build/models/all-MiniLM-L6-v2
+MODEL ?= $(if $(wildcard models/weir-dense/config.json),models/weir-dense,$(MINILM))
 
 CC ?= cc
 # Warnings are judged in the other builds: in code that a sanitizer has rewritten gcc sees narrowings that are not there.
@@ -80,7 +83,7 @@ $(READY): tools/setup
 	tools/setup
 	@touch $@
 
-$(MINILM)/model.safetensors:
+$(MINILM)/%:
 	tools/setup --minilm
 
 # ---- objects and programs
@@ -151,8 +154,8 @@ $(B)/faiss-bench: tools/peers/faiss_bench.c | $(READY)
 test: $(READY) ## sets up, builds, runs every test; ends with "N passed, N failed, N skipped"
 	@$(MAKE) --no-print-directory layers check
 
-check: $(MINILM)/model.safetensors $(B)/weir $(TESTS)
-	@WEIR=$(B)/weir tests/run test $(B)/log $(TESTS)
+check: $(MODEL)/config.json $(B)/weir $(TESTS)
+	@WEIR=$(B)/weir MODEL=$(MODEL) tests/run test $(B)/log $(TESTS)
 
 test-%: $(B)/tests/test_% ## builds and runs one module's tests (make test-topk)
 	$<
@@ -175,11 +178,11 @@ fuzzers: $(FUZZERS)
 bench: $(BENCHES) ## runs the bench programs, tests/bench_*.c
 	@for program in $(BENCHES); do echo "== $$program"; $$program || exit 1; done
 
-eval: $(B)/weir $(MINILM)/model.safetensors ## quality of the usual pipelines on COLLECTIONS (data/sample)
-	@for folder in $(COLLECTIONS); do tools/eval-collection $(B)/weir $(MINILM) $$folder || exit 1; done
+eval: $(B)/weir $(MODEL)/config.json ## quality of the usual pipelines on COLLECTIONS (data/sample)
+	@for folder in $(COLLECTIONS); do tools/eval-collection $(B)/weir $(MODEL) $$folder || exit 1; done
 
-demo: $(B)/weir $(MINILM)/model.safetensors ## sets up, builds, indexes data/sample, serves it and searches it
-	@tools/demo $(B)/weir $(MINILM) data/sample
+demo: $(B)/weir $(MODEL)/config.json ## sets up, builds, indexes data/sample, serves it and searches it
+	@tools/demo $(B)/weir data/sample $(if $(filter models/weir-dense,$(MODEL)),,--dense $(MODEL))
 
 lint: ## layers, scripts, and every file compiled by gcc and clang without a warning
 	@$(MAKE) --no-print-directory layers scripts
@@ -206,7 +209,9 @@ install: $(B)/weir ## installs program, FAISS and models into PREFIX
 	install -m 755 $(B)/weir $(DESTDIR)$(PREFIX)/bin/weir
 	install -m 644 $(FAISS_PREFIX)/lib/libfaiss.so $(FAISS_PREFIX)/lib/libfaiss_c.so $(DESTDIR)$(PREFIX)/lib/weir/
 	for model in build/models/*/ models/weir-*/; do \
-	    [ ! -f "$$model/config.json" ] || cp -R "$${model%/}" $(DESTDIR)$(PREFIX)/share/weir/models/; \
+	    [ -f "$$model/config.json" ] || continue; \
+	    model=$${model%/} to=$(DESTDIR)$(PREFIX)/share/weir/models/$${model##*/}; \
+	    rm -rf "$$to" && cp -R "$$model" "$$to" && chmod -R u=rwX,go=rX "$$to" || exit 1; \
 	done
 
 clean: ## removes what was built (but not build/deps and build/models)

@@ -7,15 +7,8 @@
 #include "data/version.h"
 #include "indexer/batch.h"
 #include "indexer/build_sparse.h"
+#include "indexer/defaults.h"
 #include "indexer/generation.h"
-
-/* The pipeline that is used when none is named. Over ten collections: lin .591 nDCG@10 on average, rrf .586, dense
- * .535, bm25 .507. */
-#define PIPELINE_HYBRID "lin(0.4*bm25,0.6*dense):100"
-#define PIPELINE_LEXICAL "bm25:100"
-#define PIPELINE_LEARNED "sparse:100" /* where documents came as vectors, perhaps without texts */
-#define PIPELINE_WORDS "rrf(bm25,sparse):100"
-#define PIPELINE_ALL "rrf(bm25,sparse,dense):100"
 
 typedef struct builder {
     const wr_build_options *o;
@@ -223,9 +216,9 @@ static wr_status commit_sparse(builder *b, wr_err *err)
 
 static const char *default_pipeline(const builder *b)
 {
-    if (!b->sparse) return b->model ? PIPELINE_HYBRID : PIPELINE_LEXICAL;
-    if (b->model) return PIPELINE_ALL;
-    return wr_corpus_format_has_vectors(wr_corpus_format_of(b->corpus)) ? PIPELINE_LEARNED : PIPELINE_WORDS;
+    if (!b->sparse) return b->model ? WR_PIPELINE_DENSE : WR_PIPELINE_WORDS;
+    if (b->model) return WR_PIPELINE_ALL;
+    return wr_corpus_format_has_vectors(wr_corpus_format_of(b->corpus)) ? WR_PIPELINE_VECTORS : WR_PIPELINE_SPARSE;
 }
 
 static const char *pooling_name(wr_pooling pooling)

@@ -9,8 +9,7 @@
 #include "data/mapfile.h"
 #include "indexer/build.h"
 #include "indexer/manifest.h"
-
-#define DEFAULT_MODEL "all-MiniLM-L6-v2"
+#include "models/find.h"
 
 struct args {
     const char *corpus, *out, *format, *dense, *sparse, *sparse_index, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
@@ -167,19 +166,17 @@ static wr_status open_sparse(const struct args *a, wr_corpus_format format, wr_m
 static wr_status open_model(const struct args *a, wr_corpus_format format, wr_model **model, wr_err *err)
 {
     wr_model_options options = {.precision = a->precision};
+    char found[WR_MAX_PATH];
     *model = NULL;
     if (a->no_dense && a->dense) return wr_fail(err, WR_EARG, "--no-dense and --dense exclude each other");
     if (a->no_dense || (!a->dense && wr_corpus_format_has_vectors(format))) return WR_OK;
     wr_status st = read_pooling(a->pooling, &options.pooling, err);
     if (!st) st = read_max_tokens(a->max_tokens, &options, err);
     if (st) return st;
-    st = wr_model_open(model, a->dense ? a->dense : DEFAULT_MODEL, &options, err);
-    if (st == WR_ENOTFOUND && !a->dense) {
-        fprintf(stderr, "weir index: the default model " DEFAULT_MODEL " is not installed (tools/setup --minilm, or "
-                        "--dense MODEL): building no dense index\n");
-        return WR_OK;
-    }
-    return st;
+    if (a->dense) return wr_model_open(model, a->dense, &options, err);
+    if (!wr_model_find(WR_DEFAULT_DENSE, found, err)) return wr_model_open(model, found, &options, err);
+    fprintf(stderr, "weir index: no dense index is built: %s; --dense MODEL names another model\n", err->text);
+    return WR_OK;
 }
 
 /* ---- the summary ---- */
@@ -271,7 +268,7 @@ static int run(int argc, char **argv)
         {"out", "DIR", "the index directory; a new generation beside the one it may hold", WR_OPT_TEXT, &a.out},
         {"format", "NAME", "auto, beir, jsonl, msmarco, trec, or vectors or ciff, whose documents bring weights (auto)",
          WR_OPT_TEXT, &a.format},
-        {"dense", "MODEL", "encodes documents with MODEL (" DEFAULT_MODEL " when it is installed)", WR_OPT_TEXT,
+        {"dense", "MODEL", "encodes documents with MODEL (" WR_DEFAULT_DENSE " where it is found)", WR_OPT_TEXT,
          &a.dense},
         {"no-dense", NULL, "builds no dense index", WR_OPT_FLAG, &a.no_dense},
         {"sparse", "MODEL", "a learned sparse index: encodes documents with MODEL; its tokenizer is the query's",

@@ -10,17 +10,13 @@
 
 #include "data/mapfile.h"
 #include "models/encoder.h"
+#include "models/find.h"
 #include "models/heads.h"
 #include "models/heads_interaction.h"
 #include "models/heads_mlm.h"
 #include "models/model_config.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
-
-/* Where `make install` puts models; the Makefile defines it. */
-#ifndef WR_PREFIX
-#define WR_PREFIX "/usr/local"
-#endif
 
 /* Speeds are kept for batches of 1, 2..3, 4..7 ... tokens: a short batch costs more a token than a long one. */
 #define SPEED_CLASSES 20
@@ -53,46 +49,17 @@ struct wr_model {
 
 /* ---- finding it ---- */
 
-static bool is_model(const char *folder, const char *name, char *out)
-{
-    return !wr_path_join(out, WR_MAX_PATH, folder, name) && wr_path_is_dir(out);
-}
-
-/* build/models, seen from build/release/weir or build/release/tests/test_x. */
-static bool is_in_build(const char *name, char *out)
-{
-    char program[WR_MAX_PATH], folder[WR_MAX_PATH + 16];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0) return false;
-    program[n] = 0;
-    for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(program, '/');
-        if (!slash) return false;
-        *slash = 0;
-        snprintf(folder, sizeof folder, "%s/../models", program);
-        if (is_model(folder, name, out)) return true;
-    }
-    return false;
-}
-
-/* Turns what the user wrote into a folder; a name without '/' is looked up, never in the current directory. */
+/* What the user wrote, as a folder: a path; or the name of a model in one of the places; or a folder's name. */
 static wr_status locate(const char *name, char *out, wr_err *err)
 {
-    const char *models = getenv("WEIR_MODELS");
-    if (strchr(name, '/')) {
-        if (strlen(name) >= WR_MAX_PATH) return wr_fail(err, WR_EARG, "the model's path is too long");
-        strcpy(out, name);
-        if (wr_path_is_dir(out)) return WR_OK;
-        return wr_fail(err, WR_ENOTFOUND, "%s: no such model folder", name);
-    }
-    if (*name && strcmp(name, ".") && strcmp(name, "..")) {
-        if (models && *models && is_model(models, name, out)) return WR_OK;
-        if (is_model(WR_PREFIX "/share/weir/models", name, out) || is_in_build(name, out)) return WR_OK;
-    }
-    return wr_fail(err, WR_ENOTFOUND,
-                   "%s: no such model in WEIR_MODELS, %s/share/weir/models or the build tree (a folder is written with "
-                   "a slash, as in ./%s)",
-                   name, WR_PREFIX, name);
+    wr_err looked;
+    bool is_path = strchr(name, '/'), is_dots = !strcmp(name, ".") || !strcmp(name, "..");
+    if (strlen(name) >= WR_MAX_PATH) return wr_fail(err, WR_EARG, "the model's path is too long");
+    if (!is_path && !wr_model_find(name, out, &looked)) return WR_OK;
+    strcpy(out, name);
+    if (!is_dots && wr_path_is_dir(out)) return WR_OK;
+    if (is_path) return wr_fail(err, WR_ENOTFOUND, "%s: no such model folder", name);
+    return wr_fail(err, WR_ENOTFOUND, "%s (a folder is written with a slash, as in ./%s)", looked.text, name);
 }
 
 /* ---- its hash ---- */

@@ -83,8 +83,8 @@ typedef struct wr_model_info {
     char sha256[WR_SHA256_HEX]; /* over config.json, the tokenizer's file, weights and pooling config  */
 } wr_model_info;
 
-/* MODEL is a directory, or a name looked up in WEIR_MODELS, PREFIX/share/weir/models and the build tree
- * (build/models beside the program's own folder), never in the current directory unless it contains a '/'. */
+/* MODEL is a directory, or a name that is looked up in the places of models/find.h; a name that none of them has is a
+ * directory too ("." and ".." are written with a slash). */
 wr_status wr_model_open(wr_model **model, const char *name_or_path, const wr_model_options *options, wr_err *err);
 void wr_model_close(wr_model *model);
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "data/status.h"
+#include "models/find.h"
 #include "models/model.h"
 
 /* Generous: the largest published BERT has 48 layers of 2560; xxl vocabularies have a million entries. */
@@ -19,7 +20,6 @@
 #define WR_MAX_FFN 131072
 #define WR_MAX_VOCAB (1u << 24)
 #define WR_MAX_POSITIONS 65536
-#define WR_MAX_PATH 4096
 
 typedef enum wr_activation { WR_ACT_GELU, WR_ACT_RELU } wr_activation;
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/find.h"
+
 /* A model as an index asks for it: it may cut elsewhere than the model would. */
 typedef struct wanted {
     wr_model_kind kind;
@@ -25,33 +27,46 @@ struct wr_loaded {
     pthread_mutex_t lock; /* guards encoder[] and nencoders */
     encoder encoder[WR_MAX_MODELS];
     size_t nencoders;
-    char *cross_name[WR_MAX_MODELS];
+    wr_cross_shape shape[WR_MAX_MODELS]; /* [ncross] names are ours */
     wr_model *cross[WR_MAX_MODELS];
-    size_t cross_layers[WR_MAX_MODELS];
     size_t ncross;
 };
 
-static wr_status open_cross(wr_loaded *loaded, const char *spec, wr_err *err)
+/* name_n 0: the directory's name. */
+static wr_status open_cross(wr_loaded *loaded, const char *name, size_t name_n, const char *path, wr_err *err)
 {
-    const char *eq = strchr(spec, '='), *slash = strchr(spec, '/');
-    bool named = eq && eq > spec && (!slash || eq < slash);
     wr_model_options options = {.precision = loaded->precision};
     wr_model *model = NULL;
-    wr_status st = wr_model_open(&model, named ? eq + 1 : spec, &options, err);
+    wr_status st = wr_model_open(&model, path, &options, err);
     if (st) return st;
     const wr_model_info *info = wr_model_info_get(model);
-    char *name = named ? strndup(spec, (size_t)(eq - spec)) : strdup(info->name);
-    if (!name || info->kind != WR_MODEL_CROSS) {
-        st = name ? wr_fail(err, WR_EARG, "%s: no cross-encoder, which was expected", info->path)
-                  : wr_fail(err, WR_ENOMEM, "%s: out of memory", info->path);
-        free(name);
+    char *own = name_n ? strndup(name, name_n) : strdup(info->name);
+    if (!own || info->kind != WR_MODEL_CROSS) {
+        st = own ? wr_fail(err, WR_EARG, "%s: no cross-encoder, which was expected", info->path)
+                 : wr_fail(err, WR_ENOMEM, "%s: out of memory", info->path);
+        free(own);
         wr_model_close(model);
         return st;
     }
-    loaded->cross_name[loaded->ncross] = name;
-    loaded->cross_layers[loaded->ncross] = info->layers;
+    loaded->shape[loaded->ncross] =
+        (wr_cross_shape){.name = own, .layers = info->layers, .exit = info->exit_layers, .nexits = info->nexits};
     loaded->cross[loaded->ncross++] = model;
     return WR_OK;
+}
+
+/* "[NAME=]MODEL" */
+static wr_status open_given(wr_loaded *loaded, const char *spec, wr_err *err)
+{
+    const char *eq = strchr(spec, '='), *slash = strchr(spec, '/');
+    bool named = eq && eq > spec && (!slash || eq < slash);
+    return open_cross(loaded, spec, named ? (size_t)(eq - spec) : 0, named ? eq + 1 : spec, err);
+}
+
+static wr_status open_default(wr_loaded *loaded, wr_err *err)
+{
+    static const char name[] = WR_DEFAULT_CROSS;
+    char path[WR_MAX_PATH];
+    return wr_model_find(name, path, err) ? WR_OK : open_cross(loaded, name, sizeof name - 1, path, err);
 }
 
 wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_err *err)
@@ -68,7 +83,8 @@ wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_e
     loaded->sparse = options->sparse;
     loaded->sparse_documents = options->sparse_documents;
     loaded->precision = options->precision;
-    for (size_t i = 0; i < options->ncross && !st; i++) st = open_cross(loaded, options->cross[i], err);
+    for (size_t i = 0; i < options->ncross && !st; i++) st = open_given(loaded, options->cross[i], err);
+    if (!st && options->default_cross && !options->ncross) st = open_default(loaded, err);
     if (st) wr_loaded_close(loaded);
     else *out = loaded;
     return st;
@@ -79,7 +95,7 @@ void wr_loaded_close(wr_loaded *loaded)
     if (!loaded) return;
     for (size_t i = 0; i < loaded->nencoders; i++) wr_model_close(loaded->encoder[i].model);
     for (size_t i = 0; i < loaded->ncross; i++) {
-        free(loaded->cross_name[i]);
+        free((char *)loaded->shape[i].name);
         wr_model_close(loaded->cross[i]);
     }
     pthread_mutex_destroy(&loaded->lock);
@@ -102,14 +118,38 @@ static wr_pooling pooling_named(const char *name)
     return strcmp(name, "max") ? WR_POOL_AUTO : WR_POOL_MAX;
 }
 
-/* The places to look, in order: what the user named; else what the manifest names, else a default of that name. */
+static bool is_wanted(const wanted *w, const wr_model *model)
+{
+    return !strcmp(wr_model_info_get(model)->sha256, w->sha256);
+}
+
+/* A model with the manifest's hash under this name, in whichever place; NULL = none. */
+static wr_model *find_by_hash(const wanted *w, const char *name)
+{
+    char path[WR_MAX_PATH];
+    wr_err err;
+    for (size_t place = 0; place < WR_MODEL_PLACES; place++) {
+        wr_model *model = NULL;
+        if (!wr_model_in_place(name, place, path) || wr_model_open(&model, path, &w->options, &err)) continue;
+        if (is_wanted(w, model)) return model;
+        wr_model_close(model);
+    }
+    return NULL;
+}
+
+/* What the user named; else what lies where the manifest says, else a default with its hash. */
 static wr_status open_encoder(const wanted *w, wr_model **model, wr_err *err)
 {
     if (w->given) return wr_model_open(model, w->given, &w->options, err);
     wr_status st = wr_model_open(model, w->path, &w->options, err);
-    if (st != WR_ENOTFOUND || strchr(w->name, '/')) return st;
-    wr_err second;
-    return wr_model_open(model, w->name, &w->options, &second) ? st : WR_OK;
+    if (!st && is_wanted(w, *model)) return WR_OK;
+    wr_model *other = find_by_hash(w, w->name);
+    if (!other && w->kind == WR_MODEL_EMBED && strcmp(w->name, WR_DEFAULT_DENSE))
+        other = find_by_hash(w, WR_DEFAULT_DENSE);
+    if (!other) return st;
+    if (!st) wr_model_close(*model);
+    *model = other;
+    return WR_OK;
 }
 
 static wr_status add_encoder(wr_loaded *loaded, const wanted *w, const char *dir, const wr_model **out, wr_err *err)
@@ -184,21 +224,16 @@ wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const w
     return *info->sparse_model_sha256 ? find_or_add(loaded, &w, info->dir, model, err) : WR_OK;
 }
 
-const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n)
+const wr_cross_shape *wr_loaded_crosses(const wr_loaded *loaded, size_t *n)
 {
     *n = loaded->ncross;
-    return (const char *const *)loaded->cross_name;
-}
-
-const size_t *wr_loaded_cross_layers(const wr_loaded *loaded)
-{
-    return loaded->cross_layers;
+    return loaded->shape;
 }
 
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name)
 {
     for (size_t i = 0; i < loaded->ncross; i++)
-        if (!*name || !strcmp(name, loaded->cross_name[i])) return loaded->cross[i];
+        if (!*name || !strcmp(name, loaded->shape[i].name)) return loaded->cross[i];
     return NULL;
 }
 

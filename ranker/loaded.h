@@ -10,6 +10,7 @@
 #include "data/status.h"
 #include "indexer/index.h"
 #include "models/model.h"
+#include "ranker/pipeline.h"
 
 #define WR_MAX_MODELS 16
 
@@ -21,6 +22,7 @@ typedef struct wr_loaded_options {
     bool sparse_documents; /* sparse models are opened whole, to encode documents too, also where queries need none */
     const char *const *cross; /* [ncross] "[NAME=]MODEL"; without NAME the directory's name              */
     size_t ncross;
+    bool default_cross;    /* with ncross 0: WR_DEFAULT_CROSS, where it is found */
     const char *precision; /* NULL = as stored */
 } wr_loaded_options;
 
@@ -28,17 +30,18 @@ typedef struct wr_loaded_options {
 wr_status wr_loaded_open(wr_loaded **loaded, const wr_loaded_options *options, wr_err *err);
 void wr_loaded_close(wr_loaded *loaded);
 
-/* The query encoder of an index, opened on first use: options.dense, else the manifest's path, else a default model
- * with that hash. WR_EFORMAT when the hash differs from the one that the index was built with. Thread-safe. */
+/* The query encoder of an index, opened on first use: options.dense; else what lies at the manifest's path; else, where
+ * that is gone or another one by now, a model with the manifest's hash among those that have its name or are called
+ * WR_DEFAULT_DENSE in any place of models/find.h. WR_EFORMAT when the hash differs from the one that the index was built
+ * with. Thread-safe. */
 wr_status wr_loaded_dense(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err);
 
 /* The same for the learned sparse index: options.sparse, else the manifest's. *model stays NULL where the index has
  * none: then queries bring their weights. */
 wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err);
 
-/* Names of the cross-encoders in the order they were given; borrowed. */
-const char *const *wr_loaded_cross_names(const wr_loaded *loaded, size_t *n);
-const size_t *wr_loaded_cross_layers(const wr_loaded *loaded);              /* [n] of each */
+/* [n] the cross-encoders in the order they were given; borrowed. */
+const wr_cross_shape *wr_loaded_crosses(const wr_loaded *loaded, size_t *n);
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name); /* "" = the first; NULL = none */
 
 /* Any sparse model that was opened whole by directory name, "" = the first one; NULL = none. For /embed_sparse. */

@@ -18,6 +18,7 @@
 typedef struct parser {
     const char *text, *at;
     const wr_pipeline_scope *scope;
+    bool stored; /* the text is the manifest's default pipeline */
     wr_err *err;
 } parser;
 
@@ -230,21 +231,33 @@ static wr_status take_fusion(parser *p, wr_stage_kind kind, wr_pipeline *out)
     return st;
 }
 
+static bool has_exit(const wr_cross_shape *cross, size_t layer)
+{
+    bool has = layer == cross->layers;
+    for (size_t i = 0; i < cross->nexits; i++) has |= cross->exit[i] == layer;
+    return has;
+}
+
 /* The cross-encoder that a stage names is there and has as many layers as it asks for. */
-static wr_status check_cross(parser *p, const wr_stage *stage)
+static wr_status check_cross(parser *p, wr_stage *stage)
 {
     const wr_pipeline_scope *s = p->scope;
+    size_t i = 0;
+    while (i < s->ncross && stage->model[0] && strcmp(stage->model, s->cross[i].name)) i++;
+    if (i == s->ncross && p->stored) {
+        stage->missing = true;
+        return WR_OK;
+    }
     if (s->ncross == 0)
         return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder is loaded (--cross MODEL loads one)",
                        p->text);
-    size_t i = 0;
-    while (i < s->ncross && stage->model[0] && strcmp(stage->model, s->cross[i])) i++;
     if (i == s->ncross)
         return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no cross-encoder \"%s\" is loaded", p->text,
                        stage->model);
-    if (s->cross_layers && stage->exit > s->cross_layers[i])
+    if (p->stored && !has_exit(&s->cross[i], stage->exit)) stage->exit = 0;
+    if (s->cross[i].layers && stage->exit > s->cross[i].layers)
         return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": exit=%zu: %s has %zu layers", p->text, stage->exit,
-                       s->cross[i], s->cross_layers[i]);
+                       s->cross[i].name, s->cross[i].layers);
     return WR_OK;
 }
 
@@ -291,6 +304,7 @@ static wr_status parse(parser *p, bool aliases, wr_pipeline *out);
 static wr_status parse_alias(parser *p, const char *text, wr_pipeline *out)
 {
     parser inner = {.text = text, .at = text, .scope = p->scope, .err = p->err};
+    inner.stored = text == p->scope->default_pipeline;
     return parse(&inner, false, out);
 }
 

@@ -46,6 +46,7 @@ typedef struct wr_stage {
     double two_phase;     /* sparse[two_phase=0.4]: first tokens of at least this share of the heaviest; 0 = all   */
     size_t exit;    /* cross[exit=L]: L layers are run; 0 = all */
     double keep;    /* cross[keep=S]: the share of tokens that go on to the last layer (models/eliminate.h); 0 = all */
+    bool missing;   /* cross, in the default pipeline only: its model is not loaded, the stage is left out */
     char name[16];  /* how replies call it: "bm25", "rrf", "cross", a second one "cross_2" */
 } wr_stage;
 
@@ -58,17 +59,28 @@ typedef struct wr_pipeline {
     size_t nrerank;
 } wr_pipeline;
 
+/* A loaded cross-encoder, as far as stages ask for it. */
+typedef struct wr_cross_shape {
+    const char *name;
+    size_t layers;      /* 0 = any exit is taken                                       */
+    const size_t *exit; /* [nexits] behind these layers it has heads that were trained */
+    size_t nexits;
+} wr_cross_shape;
+
 /* What the names "default", "hybrid" and "full" stand for and what may be named at all. */
 typedef struct wr_pipeline_scope {
     const char *default_pipeline; /* from the manifest */
     bool has_bm25, has_dense, has_sparse;
     bool has_sparse_ann; /* beside the learned sparse postings there are clusters for approximate search */
-    const char *const *cross; /* [ncross] names of the loaded cross-encoders */
+    const wr_cross_shape *cross; /* [ncross] the loaded cross-encoders */
     size_t ncross;
-    const size_t *cross_layers; /* [ncross] how many layers they have; NULL = any exit is taken */
 } wr_pipeline_scope;
 
-/* Parses text; WR_EARG says at which character what was expected, or which index or model is not there. */
+/* Parses text; WR_EARG says at which character what was expected, or which index or model is not there.
+ *
+ * What stands in the manifest was not written by who asks, so there the alias "default" is taken further than the same
+ * text would be: a cross stage whose model is not loaded is marked missing, and an exit that the model was not trained
+ * for is dropped (all layers are run). */
 wr_status wr_pipeline_parse(wr_pipeline *pipeline, const char *text, const wr_pipeline_scope *scope, wr_err *err);
 
 /* Writes the canonical form (aliases and defaults spelled out) into out[cap]. */

@@ -213,8 +213,7 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
     }
     wr_arena_reset(&s->arena, SCRATCH_KEEP);
     s->request = request;
-    scope.cross = wr_loaded_cross_names(s->ranker->loaded, &scope.ncross);
-    scope.cross_layers = wr_loaded_cross_layers(s->ranker->loaded);
+    scope.cross = wr_loaded_crosses(s->ranker->loaded, &scope.ncross);
     wr_status st = wr_pipeline_parse(&s->pipeline, request->pipeline ? request->pipeline : "default", &scope, err);
     if (!st) st = begin_query(s, request, err);
     if (!st) st = begin_given(s, request, err);
@@ -370,6 +369,13 @@ static wr_status reorder(wr_scratch *s, ranking *rank, const wr_cross_job *job, 
     return WR_OK;
 }
 
+/* A stage of the default pipeline whose model is not loaded: the list stays as it is. */
+static void leave_out(const wr_stage *stage, size_t planned, const ranking *rank, wr_response *reply)
+{
+    report(reply, stage, 0, rank->n, rank->n)->reranks = true;
+    degrade(reply, stage->name, WR_REASON_MODEL_UNAVAILABLE, planned, 0);
+}
+
 static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, ranking *rank, wr_response *reply, wr_err *err)
 {
     const wr_model *model = wr_loaded_cross(s->ranker->loaded, stage->model);
@@ -377,6 +383,10 @@ static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, ranking *ran
     double start = wr_budget_elapsed_ms(&s->budget);
     wr_cross_job *job;
     wr_effort effort = {.exit = stage->exit, .keep = (float)stage->keep};
+    if (stage->missing) {
+        leave_out(stage, n, rank, reply);
+        return WR_OK;
+    }
     wr_status st = wr_rerank_cross(s, model, &effort, rank->docid, n, &job, err);
     if (st) return st;
     if (reorder(s, rank, job, stage, reply->nstages, &head)) return wr_fail(err, WR_ENOMEM, "rerank: out of memory");
@@ -447,6 +457,15 @@ static bool blank(const char *text, size_t n)
     return true;
 }
 
+static wr_status refuse_degraded(const wr_request *request, const wr_degraded *first, wr_err *err)
+{
+    if (first->reason == WR_REASON_BUDGET)
+        return wr_fail(err, WR_STOPPED, "the budget of %g ms ended before stage %s was done", request->budget_ms,
+                       first->stage);
+    return wr_fail(err, WR_STOPPED, "stage %s did %llu of %llu: %s", first->stage, (unsigned long long)first->done,
+                   (unsigned long long)first->planned, wr_reason_name(first->reason));
+}
+
 wr_status wr_rank(wr_ranker *r, const wr_request *request, wr_scratch *s, wr_response *reply, wr_err *err)
 {
     ranking rank = {0};
@@ -463,10 +482,7 @@ wr_status wr_rank(wr_ranker *r, const wr_request *request, wr_scratch *s, wr_res
     wr_scores_monotone(rank.score, rank.n, 0);
     if ((st = fill(s, &rank, reply, err))) return st;
     reply->took_ms = wr_budget_elapsed_ms(&s->budget);
-    if (request->strict && reply->ndegraded)
-        return wr_fail(err, WR_STOPPED, "the budget of %g ms ended before stage %s was done", request->budget_ms,
-                       reply->degraded[0].stage);
-    return WR_OK;
+    return request->strict && reply->ndegraded ? refuse_degraded(request, &reply->degraded[0], err) : WR_OK;
 }
 
 wr_status wr_rank_document(wr_ranker *r, const char *docno, size_t len, wr_scratch *s, wr_doc *doc)

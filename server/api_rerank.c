@@ -63,15 +63,16 @@ static bool find_model(wr_exchange *x, ranking *rank)
 {
     const wr_rerank_args *args = &x->args.rerank;
     size_t n;
-    const char *const *names = wr_loaded_cross_names(x->api->loaded, &n), *wanted = args->model.n ? args->model.bytes : "";
+    const wr_cross_shape *cross = wr_loaded_crosses(x->api->loaded, &n);
+    const char *wanted = args->model.n ? args->model.bytes : "";
     if (n == 0)
         return wr_problem_set(&x->problem, WR_PROBLEM_NO_MODEL, NULL,
                               "no cross-encoder is loaded, expected weir serve --cross [NAME=]MODEL");
     rank->model = wr_loaded_cross(x->api->loaded, wanted);
     if (!rank->model)
         return wr_problem_set(&x->problem, WR_PROBLEM_NO_MODEL, "model", "model: %s is not loaded, expected %s%s", wanted,
-                              names[0], n > 1 ? " or another one that the server was given" : "");
-    rank->name = *wanted ? wanted : names[0];
+                              cross[0].name, n > 1 ? " or another one that the server was given" : "");
+    rank->name = *wanted ? wanted : cross[0].name;
     return true;
 }
 

@@ -18,6 +18,7 @@
 
 #include "data/command.h"
 #include "data/version.h"
+#include "models/find.h"
 #include "server/api.h"
 
 /* The time that requests in work get after SIGTERM: what orchestrators wait before they kill. */
@@ -139,7 +140,7 @@ static wr_status start_serving(server *s, wr_err *err)
                                   .connections = config->connections, .handler = wr_api_handler(s->api)};
     if ((st = wr_http_open(&s->http, &http, err))) return st;
     const wr_loaded_options models = {.dense = config->dense, .sparse = config->sparse, .sparse_documents = true, .cross = config->cross.item, .ncross = config->cross.n,
-                                      .precision = config->precision};
+                                      .default_cross = true, .precision = config->precision};
     if ((st = wr_loaded_open(&s->loaded, &models, err))) return st;
     /* Twice as many scratches as coordinators: one whose straggler still writes is passed over. */
     const wr_catalog_options catalog = {.index = config->index, .n = config->nindexes, .scratches = 2 * coordinators,
@@ -161,7 +162,7 @@ static wr_status start(server *s, wr_err *err)
 static void introduce(server *s)
 {
     size_t ncross;
-    const char *const *cross = wr_loaded_cross_names(s->loaded, &ncross);
+    const wr_cross_shape *cross = wr_loaded_crosses(s->loaded, &ncross);
     for (size_t i = 0; i < wr_catalog_size(s->catalog); i++) {
         wr_lease lease;
         if (wr_catalog_lease(s->catalog, wr_catalog_name(s->catalog, i), &lease)) continue;
@@ -170,9 +171,12 @@ static void introduce(server *s)
             lease.info->has_dense ? lease.info->dense_model_name : "no dense vectors",
             lease.info->has_sparse ? "learned sparse " : "no learned sparse postings",
             lease.info->has_sparse ? lease.info->sparse_model_name : "", lease.info->default_pipeline);
+        if (!ncross && strstr(lease.info->default_pipeline, "cross"))
+            say("index %s: no cross-encoder is loaded (" WR_DEFAULT_CROSS " was not found, --cross MODEL names one): the "
+                "default pipeline goes without and names that in \"degraded\"", lease.name);
         wr_catalog_return(&lease);
     }
-    for (size_t i = 0; i < ncross; i++) say("cross-encoder %s", cross[i]);
+    for (size_t i = 0; i < ncross; i++) say("cross-encoder %s", cross[i].name);
     say("%u threads, queue of %zu, %s", wr_pool_threads(s->pool), s->config.queue,
         s->config.nkeys ? "keys are asked for" : "no key is asked for");
     say("listening on %s", wr_http_url(s->http));

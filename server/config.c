@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "data/json.h"
+#include "models/find.h"
 #include "server/listen.h"
 
 #define MAX_CONFIG_BYTES ((size_t)1 << 20)
@@ -34,7 +35,7 @@ static wr_status read_arguments(arguments *a, const struct wr_command *command, 
         {"index", "[NAME=]DIR", "an index to serve; may repeat, the first one is the default", WR_OPT_LIST, &a->index},
         {"listen", "ADDRESS", "HOST:PORT, [IPV6]:PORT, PORT or :PORT (127.0.0.1:8080)", WR_OPT_TEXT, &a->listen},
         {"config", "FILE", "options as JSON; flags and environment win", WR_OPT_TEXT, &a->config},
-        {"cross", "[NAME=]MODEL", "a cross-encoder to load; may repeat", WR_OPT_LIST, &a->cross},
+        {"cross", "[NAME=]MODEL", "a cross-encoder to load (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &a->cross},
         {"list", "[NAME=]MODEL", "a decoder for listwise reranking (not supported yet)", WR_OPT_LIST, &a->list},
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &a->dense},
         {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &a->sparse},

@@ -10,10 +10,9 @@
 
 #include "data/hash.h"
 #include "indexer/build.h"
+#include "indexer/defaults.h"
 #include "indexer/manifest.h"
 #include "tests/testlib.h"
-
-#define MODEL "all-MiniLM-L6-v2"
 
 /* A corpus of n documents of words drawn from a seeded vocabulary, lengths from 0 to 200 words. */
 static const char *corpus(const char *name, size_t n)
@@ -93,7 +92,7 @@ Test(build, an_index_holds_what_the_corpus_holds)
     cr_assert_eq(info->documents, 700);
     cr_assert_str_eq(info->name, "index");
     cr_assert_str_eq(info->analyzer, "english");
-    cr_assert_str_eq(info->default_pipeline, "bm25:100");
+    cr_assert_str_eq(info->default_pipeline, WR_PIPELINE_WORDS);
     cr_assert_str_eq(info->corpus_format, "jsonl");
     cr_assert_eq(info->k1, 0.9);
     cr_assert_not(info->has_dense);
@@ -285,9 +284,7 @@ static wr_model *model_or_skip(void)
 {
     wr_err err;
     wr_model *model;
-    wr_status st = wr_model_open(&model, MODEL, NULL, &err);
-    if (st == WR_ENOTFOUND) cr_skip_test("%s", err.text);
-    cr_assert_eq(st, WR_OK, "%s", err.text);
+    cr_assert_eq(wr_model_open(&model, wr_test_embedder_or_skip(), NULL, &err), WR_OK, "%s", err.text);
     return model;
 }
 
@@ -311,10 +308,10 @@ Test(build, a_dense_index_is_the_same_from_one_thread_and_two)
     cr_assert_eq(wr_index_open(&x, o.out, &err), WR_OK, "%s", err.text);
     const wr_index_info *info = wr_index_info_get(x);
     cr_assert(info->has_dense);
-    cr_assert_eq(info->dense_dim, 384);
+    cr_assert_eq(info->dense_dim, wr_model_info_get(model)->dim);
     cr_assert_str_eq(info->dense_factory, "HNSW16");
     cr_assert_str_eq(info->dense_model_sha256, wr_model_info_get(model)->sha256);
-    cr_assert_str_eq(info->default_pipeline, "lin(0.4*bm25,0.6*dense):100");
+    cr_assert_str_eq(info->default_pipeline, WR_PIPELINE_DENSE);
     cr_assert_gt(info->documents_cut, 0);
     cr_assert_eq(info->documents_cut, report.documents_cut);
     cr_assert_eq(wr_dense_count(wr_index_dense(x)), 300);

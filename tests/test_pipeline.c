@@ -1,15 +1,16 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "indexer/defaults.h"
 #include "ranker/pipeline.h"
 
-static const char *const crosses[] = {"tiny", "big"};
+static const wr_cross_shape crosses[] = {{.name = "tiny", .layers = 2},
+                                         {.name = "big", .layers = 6, .exit = (const size_t[]){2, 4}, .nexits = 2}};
 static const wr_pipeline_scope everything = {.default_pipeline = "lin(0.4*bm25,0.6*dense):100",
                                              .has_bm25 = true,
                                              .has_dense = true,
                                              .cross = crosses,
-                                             .ncross = 2,
-                                             .cross_layers = (const size_t[]){2, 6}};
+                                             .ncross = 2};
 
 static const char *canonical(const char *text)
 {
@@ -68,6 +69,74 @@ Test(pipeline, aliases_stand_for_what_the_index_holds)
     cr_assert_eq(p.nrerank, 0);
     cr_assert_eq(wr_pipeline_parse(&p, "dense:10", &lexical, &err), WR_EARG);
     cr_assert(strstr(err.text, "no dense index"));
+}
+
+/* ---- the default pipeline, which the index brings ---- */
+
+static wr_pipeline parsed(const char *text, const wr_pipeline_scope *scope)
+{
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, scope, &err), WR_OK, "%s: %s", text, err.text);
+    return p;
+}
+
+Test(pipeline, what_an_index_is_built_with_can_be_run)
+{
+    wr_pipeline_scope all = everything;
+    all.has_sparse = true;
+    static const char *const stored[] = {WR_PIPELINE_DENSE, WR_PIPELINE_WORDS, WR_PIPELINE_SPARSE, WR_PIPELINE_ALL,
+                                         WR_PIPELINE_VECTORS};
+    for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
+        all.default_pipeline = stored[i];
+        wr_pipeline p = parsed("default", &all);
+        for (size_t j = 0; j < p.nrerank; j++) cr_assert_not(p.rerank[j].missing);
+        all.ncross = 0;
+        p = parsed("default", &all);
+        for (size_t j = 0; j < p.nrerank; j++) cr_assert(p.rerank[j].missing);
+        all.ncross = everything.ncross;
+    }
+}
+
+Test(pipeline, the_default_goes_without_a_model_that_is_not_loaded_and_no_other_does)
+{
+    static const char text[] = "bm25:100 > cross@0.5[exit=2]:20 > cross[model=huge]:10";
+    wr_pipeline_scope scope = {.default_pipeline = text, .has_bm25 = true};
+    char printed[WR_MAX_PIPELINE];
+    wr_pipeline p = parsed("default", &scope);
+    cr_assert_eq(p.nrerank, 2);
+    cr_assert(p.rerank[0].missing);
+    cr_assert(p.rerank[1].missing);
+    wr_pipeline_print(&p, printed, sizeof printed);
+    cr_assert_str_eq(printed, text);
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, &scope, &err), WR_EARG);
+    cr_assert_eq(wr_pipeline_parse(&p, "default > cross:5", &scope, &err), WR_EARG);
+    scope.cross = crosses;
+    scope.ncross = 2;
+    p = parsed("default > cross:5", &scope);
+    cr_assert_not(p.rerank[0].missing);
+    cr_assert(p.rerank[1].missing);
+    cr_assert_not(p.rerank[2].missing);
+}
+
+Test(pipeline, an_exit_that_the_model_does_not_have_is_dropped_from_the_default_alone)
+{
+    static const struct { const char *text, *run; } pairs[] = {
+        {"bm25:9 > cross[model=big,exit=4]:5", "bm25:9 > cross[model=big,exit=4]:5"},
+        {"bm25:9 > cross[model=big,exit=3]:5", "bm25:9 > cross[model=big]:5"},
+        {"bm25:9 > cross@0.5[model=big,exit=7]:5", "bm25:9 > cross@0.5[model=big]:5"},
+        {"bm25:9 > cross[exit=1]:5", "bm25:9 > cross:5"},
+        {"bm25:9 > cross[exit=2]:5", "bm25:9 > cross[exit=2]:5"}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        wr_pipeline_scope scope = everything;
+        char printed[WR_MAX_PIPELINE];
+        scope.default_pipeline = pairs[i].text;
+        wr_pipeline p = parsed("default", &scope);
+        wr_pipeline_print(&p, printed, sizeof printed);
+        cr_assert_str_eq(printed, pairs[i].run);
+    }
+    cr_assert_str_eq(canonical("bm25:9 > cross[model=big,exit=3]:5"), "bm25:9 > cross[model=big,exit=3]:5");
 }
 
 Test(pipeline, an_alias_that_names_itself_ends)

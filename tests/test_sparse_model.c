@@ -289,8 +289,7 @@ Test(sparse_model, a_published_query_has_the_published_tokens)
 {
     static const char *const want[] = {"ny", "weather", "now", "?", "what", "'", "s", "in", "the"};
     static const char query[] = "What's the weather in ny now?";
-    if (!wr_path_exists("build/models/all-MiniLM-L6-v2/vocab.txt")) cr_skip_test("all-MiniLM-L6-v2 is not installed");
-    wr_tokenizer *tok = open_tokenizer("build/models/all-MiniLM-L6-v2");
+    wr_tokenizer *tok = open_tokenizer(wr_test_uncased_or_skip());
     wr_idf idf;
     wr_err err = {0};
     wr_arena arena;

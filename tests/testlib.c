@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/hash.h"
 #include "data/mapfile.h"
 
 static char folder[512];
@@ -80,4 +81,30 @@ const char *wr_test_shared_or_skip(const char *name)
     const char *path = wr_test_shared(name);
     if (!path) cr_skip_test("../shared/%s is not there", name);
     return path;
+}
+
+#define SHIPPED "models/weir-dense"
+#define MINILM "build/models/all-MiniLM-L6-v2"
+
+const char *wr_test_embedder_or_skip(void)
+{
+    if (wr_path_exists(SHIPPED "/config.json")) return SHIPPED;
+    if (!wr_path_exists(MINILM "/config.json")) cr_skip_test("neither " SHIPPED " nor " MINILM " is there");
+    return MINILM;
+}
+
+/* Of the vocab.txt of bert-base-uncased, 30522 lines. */
+#define UNCASED "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+
+const char *wr_test_uncased_or_skip(void)
+{
+    static const char *const models[] = {MINILM, SHIPPED};
+    for (size_t i = 0; i < 2; i++) {
+        char path[64], sha256[WR_SHA256_HEX];
+        wr_err err;
+        snprintf(path, sizeof path, "%s/vocab.txt", models[i]);
+        if (!wr_sha256_file(path, sha256, &err) && !strcmp(sha256, UNCASED)) return models[i];
+    }
+    cr_skip_test("no model with the vocabulary of bert-base-uncased is there (tools/setup --minilm)");
+    return NULL;
 }

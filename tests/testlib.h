@@ -44,4 +44,12 @@ const char *wr_test_shared(const char *name);
 /* The same; skips the calling test, and says so, when it is not there. */
 const char *wr_test_shared_or_skip(const char *name);
 
+/* Folder of a real embedder: models/weir-dense, else all-MiniLM-L6-v2 in build/models. Skips the calling test, and says
+ * so, where there is neither. */
+const char *wr_test_embedder_or_skip(void);
+
+/* The same of one with the vocabulary of bert-base-uncased, whose token ids are published: all-MiniLM-L6-v2 or, if it has
+ * kept that vocabulary, models/weir-dense. */
+const char *wr_test_uncased_or_skip(void);
+
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "data/command.h"
+#include "models/find.h"
 #include "tools/eval.h"
 
 /* Options of trec_eval that ask for what weir does not read or print. */
@@ -65,7 +66,7 @@ static int run(int argc, char **argv)
         {"json", NULL, "print JSON instead of the table", WR_OPT_FLAG, &args.json},
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &args.dense},
         {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &args.sparse},
-        {"cross", "[NAME=]MODEL", "a cross-encoder; may repeat", WR_OPT_LIST, &args.cross},
+        {"cross", "[NAME=]MODEL", "a cross-encoder (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &args.cross},
         {"precision", "P", "fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "threads that compute (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {"progress", "KIND", "auto, json or none (auto: a line on a terminal)", WR_OPT_TEXT, &args.progress},

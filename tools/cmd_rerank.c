@@ -6,6 +6,7 @@
 #include "data/command.h"
 #include "data/json.h"
 #include "indexer/topk.h"
+#include "models/find.h"
 #include "models/model.h"
 #include "ranker/rank.h"
 #include "tools/texts.h"
@@ -60,7 +61,6 @@ static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const rerank
 
 static wr_status check(const rerank_args *args, wr_err *err)
 {
-    if (!args->model) return wr_fail(err, WR_EARG, "--model MODEL is needed");
     if (!args->query) return wr_fail(err, WR_EARG, "--query TEXT is needed");
     if (args->listwise || args->prompt || args->logits || args->template || args->window || args->stride)
         return wr_fail(err, WR_EUNSUPPORTED, "listwise reranking needs a decoder, and decoders are not supported yet");
@@ -71,9 +71,18 @@ static wr_status check_effort(const rerank_args *args, const wr_model *model, wr
 {
     size_t layers = wr_model_info_get(model)->layers;
     if (args->exit > layers)
-        return wr_fail(err, WR_EARG, "--exit %zu: %s has %zu layers", args->exit, args->model, layers);
+        return wr_fail(err, WR_EARG, "--exit %zu: %s has %zu layers", args->exit, wr_model_info_get(model)->name, layers);
     if (args->keep >= 0.001 && args->keep <= 1) return WR_OK;
     return wr_fail(err, WR_EARG, "--keep %g: a share from 0.001 to 1 was expected", args->keep);
+}
+
+static wr_status open_model(wr_model **model, const char *given, const wr_model_options *options, wr_err *err)
+{
+    char found[WR_MAX_PATH];
+    if (given) return wr_model_open(model, given, options, err);
+    if (!wr_model_find(WR_DEFAULT_CROSS, found, err)) return wr_model_open(model, found, options, err);
+    *model = NULL;
+    return wr_fail_prefix(err, "--model MODEL is needed");
 }
 
 static wr_status rerank(const rerank_args *args, wr_err *err)
@@ -84,9 +93,9 @@ static wr_status rerank(const rerank_args *args, wr_err *err)
     wr_lines *lines = NULL;
     wr_texts texts = {0};
     wr_status st = check(args, err);
-    if (!st) st = wr_model_open(&model, args->model, &options, err);
+    if (!st) st = open_model(&model, args->model, &options, err);
     if (!st && wr_model_info_get(model)->kind != WR_MODEL_CROSS)
-        st = wr_fail(err, WR_EARG, "%s: is an embedder, a cross-encoder was expected", args->model);
+        st = wr_fail(err, WR_EARG, "%s: is no cross-encoder, which was expected", wr_model_info_get(model)->path);
     if (!st) st = check_effort(args, model, err);
     if (!st) st = wr_pool_open(&pool, (unsigned)args->threads, wr_ranker_thread_start, err);
     if (!st) st = wr_lines_open(&lines, "-", err);
@@ -103,7 +112,7 @@ static int run(int argc, char **argv)
 {
     rerank_args args = {.keep = 1};
     const struct wr_option options[] = {
-        {"model", "MODEL", "a cross-encoder: a Hugging Face directory or the name of a default model", WR_OPT_TEXT,
+        {"model", "MODEL", "a cross-encoder, a Hugging Face directory (" WR_DEFAULT_CROSS " where it is found)", WR_OPT_TEXT,
          &args.model},
         {"query", "TEXT", "what the texts are ranked for", WR_OPT_TEXT, &args.query},
         {"json", NULL, "one JSON object instead of lines", WR_OPT_FLAG, &args.json},
@@ -127,5 +136,5 @@ static int run(int argc, char **argv)
 }
 
 const struct wr_command wr_cmd_rerank = {
-    "rerank", "weir rerank --model MODEL --query TEXT [options] < texts",
+    "rerank", "weir rerank [--model MODEL] --query TEXT [options] < texts",
     "scores texts on standard input (one a line, or jsonl) for a query, best first", run};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/command.h"
+#include "models/find.h"
 #include "ranker/rank.h"
 #include "server/reply.h"
 
@@ -84,10 +85,16 @@ static wr_status ask(const search_args *args, const char *query, wr_ranker *rank
     return st;
 }
 
+/* A model takes longer to open than a query to answer: the default one is opened where the pipeline may ask for it. */
+static bool may_rerank(const char *pipeline)
+{
+    return !pipeline || strstr(pipeline, "default") || strstr(pipeline, "full") || strstr(pipeline, "cross");
+}
+
 static wr_status search(const search_args *args, const char *query, wr_err *err)
 {
     wr_loaded_options options = {.dense = args->dense, .sparse = args->sparse, .cross = args->cross.item, .ncross = args->cross.n,
-                                 .precision = args->precision};
+                                 .default_cross = may_rerank(args->pipeline), .precision = args->precision};
     wr_pool *pool = NULL;
     wr_loaded *loaded = NULL;
     wr_ranker *ranker = NULL;
@@ -117,7 +124,7 @@ static int run(int argc, char **argv)
         {"budget-ms", "B", "milliseconds until the answer (no deadline)", WR_OPT_DOUBLE, &args.budget_ms},
         {"json", NULL, "the reply of POST /v1/search", WR_OPT_FLAG, &args.json},
         {"explain", NULL, "rank and score of each hit in each stage", WR_OPT_FLAG, &args.explain},
-        {"cross", "[NAME=]MODEL", "loads a cross-encoder; may repeat", WR_OPT_LIST, &args.cross},
+        {"cross", "[NAME=]MODEL", "loads a cross-encoder (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &args.cross},
         {"list", "[NAME=]MODEL", "refused: no decoder is supported yet", WR_OPT_LIST, &args.list},
         {"dense", "MODEL", "the query encoder (the one that the index names)", WR_OPT_TEXT, &args.dense},
         {"sparse", "MODEL", "the learned sparse model (the one that the index names)", WR_OPT_TEXT, &args.sparse},

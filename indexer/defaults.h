@@ -1,0 +1,28 @@
+/* The pipelines that are used where none is named: one for each kind of index. `weir index` writes the one that fits into
+ * the manifest ("default_pipeline"); an index keeps what it was built with, whatever this file says later.
+ *
+ * A pipeline may hold cross stages. They mean the cross-encoder that the process has loaded first, weir-cross where none
+ * is named. Where none is loaded, the default pipeline, and no other, goes on without them: each is named in a reply's
+ * `degraded` as model_unavailable. An exit that the loaded model does not have is not used there: all layers are run
+ * (ranker/pipeline.h).
+ *
+ * Numbers: nDCG@10, mean of ten collections (BENCHMARKS.md). A list of 100 is what published fusions keep, and all that
+ * R@100 looks at.
+ */
+#ifndef WR_INDEXER_DEFAULTS_H
+#define WR_INDEXER_DEFAULTS_H
+
+/* Words and vectors, the usual index: lin .591, rrf .586, dense alone .535, bm25 alone .507. */
+#define WR_PIPELINE_DENSE "lin(0.4*bm25,0.6*dense):100"
+
+/* Words alone: --no-dense, or no model was found. */
+#define WR_PIPELINE_WORDS "bm25:100"
+
+/* A learned sparse index beside words. Nothing here was tuned: rrf has no weights to choose. */
+#define WR_PIPELINE_SPARSE "rrf(bm25,sparse):100"
+#define WR_PIPELINE_ALL "rrf(bm25,sparse,dense):100" /* and vectors */
+
+/* Documents came as learned sparse vectors, perhaps without texts. */
+#define WR_PIPELINE_VECTORS "sparse:100"
+
+#endif
