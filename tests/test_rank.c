@@ -374,6 +374,34 @@ static void assert_same_hits(const wr_response *a, const wr_response *b)
     for (size_t i = 0; i < a->n; i++) cr_assert(a->hit[i].docid == b->hit[i].docid && a->hit[i].score == b->hit[i].score);
 }
 
+/* A cross-encoder whose query and passage meet late, behind an index with its tokenizer. */
+Test(rank, a_model_that_compares_two_texts_ranks_by_their_ids)
+{
+    static const char *const pipelines[] = {"bm25:40 > cross:40", "bm25:40 > cross[exit=1,keep=0.5]:40",
+                                            "rrf(bm25,dense):40 > cross@0.5[exit=2]:20"};
+    static const char cross[] = "./tests/golden/models/bert-interaction";
+    const char *dir = wr_test_path("compared");
+    wr_test_service with, without;
+    wr_response stored, text;
+    wr_err err;
+    wr_test_index_dense(dir, NDOCS, "./tests/golden/models/bert-mean");
+    wr_test_service_open(&with, dir, 2, cross);
+    forget_tokenizer(dir);
+    wr_test_service_open(&without, dir, 2, cross);
+    for (size_t p = 0; p < sizeof pipelines / sizeof *pipelines; p++)
+        for (size_t q = 0; q < 5; q++) {
+            wr_request request = ask(wr_test_query(q), 40);
+            request.pipeline = pipelines[p];
+            cr_assert_eq(wr_rank(with.ranker, &request, with.scratch, &stored, &err), WR_OK, "%s", err.text);
+            cr_assert(stored.n > 10 && stored.hit[0].score > stored.hit[9].score);
+            request.budget_ms = q % 2 ? 1e6 : 0;
+            cr_assert_eq(wr_rank(without.ranker, &request, without.scratch, &text, &err), WR_OK, "%s", err.text);
+            assert_same_hits(&stored, &text);
+        }
+    wr_test_service_close(&with);
+    wr_test_service_close(&without);
+}
+
 Test(rank_dense, stored_token_ids_give_the_bits_of_the_text)
 {
     wr_test_service plain;
