@@ -109,15 +109,51 @@ static wr_status read_pairs(wr_certificate *c, const json_t *list, const char *p
     return WR_OK;
 }
 
-static wr_status read_figures(wr_certificate *c, const char *path, wr_err *err)
+static wr_status read_figures(const json_t *figures, double value[WR_FIGURES], const char *path, const char *field,
+                              wr_err *err)
 {
-    const json_t *figures = json_object_get(c->json, "figures");
     for (size_t i = 0; i < WR_FIGURES; i++) {
         const json_t *figure = json_object_get(figures, wr_figure_name[i]);
         if (!json_is_number(figure) && !json_is_null(figure))
-            return wr_fail(err, WR_EFORMAT, "%s: field \"figures\": a number \"%s\" was expected", path,
+            return wr_fail(err, WR_EFORMAT, "%s: field \"%s\": a number \"%s\" was expected", path, field,
                            wr_figure_name[i]);
-        c->figure[i] = json_is_null(figure) ? -1 : json_number_value(figure);
+        value[i] = json_is_null(figure) ? -1 : json_number_value(figure);
+    }
+    return WR_OK;
+}
+
+static wr_status read_exit(wr_certificate *c, const json_t *entry, const char *path, wr_err *err)
+{
+    wr_certificate_exit *exit = &c->exit[c->nexits];
+    const json_t *scores = json_object_get(entry, "fp32");
+    json_int_t layer = json_integer_value(json_object_get(entry, "layer"));
+    exit->scores_sha256 = json_string_value(json_object_get(entry, "int8_sha256"));
+    if (layer < 1 || layer > WR_MAX_LAYERS || !exit->scores_sha256 || json_array_size(scores) != c->held_out.npairs)
+        return bad(path, "exits", "a layer, a hash and a score for each pair", err);
+    exit->layer = (size_t)layer;
+    exit->want = calloc(c->held_out.npairs, sizeof *exit->want);
+    if (!exit->want) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    c->nexits++;
+    for (size_t i = 0; i < c->held_out.npairs; i++) {
+        const json_t *score = json_array_get(scores, i);
+        exit->want[i] = (float)json_number_value(score);
+        if (!json_is_number(score) || !isfinite(exit->want[i]))
+            return bad(path, "exits", "scores that are numbers", err);
+    }
+    return read_figures(entry, exit->figure, path, "exits", err);
+}
+
+/* Only cross-encoders with exits have any. */
+static wr_status read_exits(wr_certificate *c, const char *path, wr_err *err)
+{
+    const json_t *list = json_object_get(c->json, "exits");
+    size_t n = json_array_size(list);
+    if (!list) return WR_OK;
+    if (n == 0 || n > WR_MAX_LAYERS) return bad(path, "exits", "a list", err);
+    if (!(c->exit = calloc(n, sizeof *c->exit))) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    for (size_t i = 0; i < n; i++) {
+        wr_status st = read_exit(c, json_array_get(list, i), path, err);
+        if (st) return st;
     }
     return WR_OK;
 }
@@ -146,9 +182,10 @@ wr_status wr_certificate_parse(wr_certificate *c, const char *text, size_t n, co
     if ((st = read_kind(c, path, err)) || (st = read_text(c->json, path, "result", "sha256", &c->model_sha256, err)) ||
         (st = read_text(c->json, path, "held_out", "int8_sha256", &c->scores_sha256, err)) ||
         (st = read_texts(c, json_object_get(held_out, "texts"), path, err)) ||
-        (st = read_pairs(c, json_object_get(held_out, "queries"), path, err)))
+        (st = read_pairs(c, json_object_get(held_out, "queries"), path, err)) ||
+        (st = read_figures(json_object_get(c->json, "figures"), c->figure, path, "figures", err)))
         return st;
-    return read_figures(c, path, err);
+    return read_exits(c, path, err);
 }
 
 wr_status wr_certificate_read(wr_certificate *c, const char *dir, wr_err *err)
@@ -168,6 +205,8 @@ wr_status wr_certificate_read(wr_certificate *c, const char *dir, wr_err *err)
 void wr_certificate_release(wr_certificate *c)
 {
     wr_probe_release(&c->held_out);
+    for (size_t i = 0; i < c->nexits; i++) free(c->exit[i].want);
+    free(c->exit);
     free(c->want);
     json_decref(c->json);
     *c = (wr_certificate){0};
@@ -175,26 +214,38 @@ void wr_certificate_release(wr_certificate *c)
 
 /* ---- measuring again ---- */
 
-static wr_status compare(const wr_certificate *c, const float *got, char *missed, size_t cap)
+/* What the certificate says of the scores behind one layer, 0 = the last one. */
+static wr_status compare(const wr_probe *probe, const wr_certificate_exit *said, const float *got, char *missed,
+                         size_t cap)
 {
-    char hex[WR_SHA256_HEX];
+    char hex[WR_SHA256_HEX], where[48] = "";
     double figure[WR_FIGURES];
     wr_agreement agreement;
-    wr_scores_sha256(got, c->held_out.npairs, hex);
-    if (strcmp(hex, c->scores_sha256)) {
-        snprintf(missed, cap, "the scores of the held-out texts have the hash %s, the certificate says %s", hex,
-                 c->scores_sha256);
+    if (said->layer) snprintf(where, sizeof where, " behind layer %zu", said->layer);
+    wr_scores_sha256(got, probe->npairs, hex);
+    if (strcmp(hex, said->scores_sha256)) {
+        snprintf(missed, cap, "the scores%s of the held-out texts have the hash %s, the certificate says %s", where,
+                 hex, said->scores_sha256);
         return WR_OK;
     }
-    wr_status st = wr_probe_agreement(&c->held_out, c->want, got, &agreement);
+    wr_status st = wr_probe_agreement(probe, said->want, got, &agreement);
     if (st) return st;
     wr_figures_of(&agreement, figure);
     for (size_t i = 0; i < WR_FIGURES; i++) {
-        if (fabs(figure[i] - c->figure[i]) <= SAME) continue;
-        snprintf(missed, cap, "%s is %.6g, the certificate says %.6g", wr_figure_name[i], figure[i], c->figure[i]);
+        if (fabs(figure[i] - said->figure[i]) <= SAME) continue;
+        snprintf(missed, cap, "%s%s is %.6g, the certificate says %.6g", wr_figure_name[i], where, figure[i],
+                 said->figure[i]);
         break;
     }
     return WR_OK;
+}
+
+static wr_status verify_layer(const wr_certificate *c, const wr_certificate_exit *said, const wr_model *model,
+                              wr_pool *pool, float *got, char *missed, size_t cap, wr_err *err)
+{
+    wr_status st = wr_probe_score_exit(&c->held_out, model, said->layer, pool, got, err);
+    if (!st && (st = compare(&c->held_out, said, got, missed, cap))) wr_fail(err, st, "out of memory");
+    return st;
 }
 
 wr_status wr_certificate_verify(const wr_certificate *c, const wr_model *model, wr_pool *pool, char *missed, size_t cap,
@@ -207,8 +258,16 @@ wr_status wr_certificate_verify(const wr_certificate *c, const wr_model *model, 
         return WR_OK;
     }
     float *got = calloc(c->held_out.npairs + 1, sizeof *got);
-    wr_status st = got ? wr_probe_score(&c->held_out, model, pool, got, err) : wr_fail(err, WR_ENOMEM, "out of memory");
-    if (!st && (st = compare(c, got, missed, cap))) wr_fail(err, st, "out of memory");
+    wr_certificate_exit whole = {.want = c->want, .scores_sha256 = c->scores_sha256};
+    memcpy(whole.figure, c->figure, sizeof whole.figure);
+    wr_status st =
+        got ? verify_layer(c, &whole, model, pool, got, missed, cap, err) : wr_fail(err, WR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < c->nexits && !st && !*missed; i++)
+        if (info->kind != WR_MODEL_CROSS || c->exit[i].layer > info->layers)
+            snprintf(missed, cap, "the certificate speaks of an exit behind layer %zu, which the model has not",
+                     c->exit[i].layer);
+        else
+            st = verify_layer(c, &c->exit[i], model, pool, got, missed, cap, err);
     free(got);
     return st;
 }

@@ -42,6 +42,14 @@ wr_status wr_certificate_make(json_t **out, const wr_certificate_facts *facts, c
 /* dir/certificate.json, every list one entry a line. */
 wr_status wr_certificate_write(const json_t *certificate, const char *dir, wr_err *err);
 
+/* What became of the scores behind an earlier layer of a cross-encoder. */
+typedef struct wr_certificate_exit {
+    size_t layer;
+    float *want; /* [held_out.npairs] of fp32 */
+    const char *scores_sha256;
+    double figure[6];
+} wr_certificate_exit;
+
 typedef struct wr_certificate {
     json_t *json;
     wr_model_kind kind;
@@ -50,6 +58,8 @@ typedef struct wr_certificate {
     const char *model_sha256;  /* of the result              */
     const char *scores_sha256; /* of its scores, as floats   */
     double figure[6];          /* in the order of wr_agreement */
+    wr_certificate_exit *exit; /* [nexits]                   */
+    size_t nexits;
 } wr_certificate;
 
 /* WR_ENOTFOUND when there is none, WR_EFORMAT when it is not what this header says. Release in any case. */
@@ -60,7 +70,7 @@ wr_status wr_certificate_parse(wr_certificate *certificate, const char *text, si
 void wr_certificate_release(wr_certificate *certificate); /* a zeroed one is fine */
 
 /* Measures again what the certificate says of model. missed[cap] is one sentence on the first figure that is not
- * reproduced, "" when all are: the model's hash, the hash of its scores, then the figures. */
+ * reproduced, "" when all are: the model's hash, the hash of its scores, then the figures; of exits likewise. */
 wr_status wr_certificate_verify(const wr_certificate *certificate, const wr_model *model, wr_pool *pool, char *missed,
                                 size_t cap, wr_err *err);
 

@@ -169,6 +169,46 @@ static json_t *compose(const wr_certificate_facts *f, wr_model_kind kind, json_t
                      held_out_json(f, want, got));
 }
 
+/* ---- exits ---- */
+
+/* One exit of both models, appended to the list. */
+static wr_status add_exit(json_t *list, const wr_probe *probe, size_t layer, const wr_model *source,
+                          const wr_model *result, wr_pool *pool, float *want, float *got, wr_err *err)
+{
+    char hex[WR_SHA256_HEX];
+    wr_agreement agreement;
+    wr_status st = wr_probe_score_exit(probe, source, layer, pool, want, err);
+    if (!st) st = wr_probe_score_exit(probe, result, layer, pool, got, err);
+    for (size_t i = 0; i < probe->npairs && !st; i++) want[i] = (float)wr_certificate_round((double)want[i]);
+    if (!st && (st = wr_probe_agreement(probe, want, got, &agreement))) wr_fail(err, st, "out of memory");
+    if (st) return st;
+    json_t *entry = figures_json(&agreement), *scores = json_array();
+    for (size_t i = 0; i < probe->npairs; i++) json_array_append_new(scores, number((double)want[i]));
+    wr_scores_sha256(got, probe->npairs, hex);
+    json_object_set_new(entry, "layer", json_integer((json_int_t)layer));
+    json_object_set_new(entry, "int8_sha256", json_string(hex));
+    json_object_set_new(entry, "fp32", scores);
+    json_array_append_new(list, entry);
+    return WR_OK;
+}
+
+/* The exits before the last layer that a cross-encoder was trained for; an empty list for other models. */
+static wr_status measure_exits(json_t *list, const char *source, const char *result, const wr_probe *probe,
+                               wr_pool *pool, float *want, float *got, wr_err *err)
+{
+    const wr_model_options floats = {.precision = "fp32"};
+    wr_model *a, *b = NULL;
+    wr_status st = wr_model_open(&a, source, &floats, err);
+    if (!st) st = wr_model_open(&b, result, NULL, err);
+    const wr_model_info *info = st ? NULL : wr_model_info_get(b);
+    for (size_t i = 0; info && info->kind == WR_MODEL_CROSS && i < info->nexits && !st; i++)
+        if (info->exit_layers[i] < info->layers)
+            st = add_exit(list, probe, info->exit_layers[i], a, b, pool, want, got, err);
+    wr_model_close(a);
+    wr_model_close(b);
+    return st;
+}
+
 wr_status wr_certificate_make(json_t **out, const wr_certificate_facts *facts, const char *source, const char *result,
                               wr_pool *pool, wr_err *err)
 {
@@ -187,6 +227,14 @@ wr_status wr_certificate_make(json_t **out, const wr_certificate_facts *facts, c
         *out = compose(facts, kind, about_source, about_result, want, got, &agreement);
         about_source = about_result = NULL;
         if (!*out) st = wr_fail(err, WR_EFORMAT, "%s: a certificate needs finite numbers and names of UTF-8", result);
+    }
+    json_t *exits = json_array();
+    if (!st) st = measure_exits(exits, source, result, probe, pool, want, got, err);
+    if (!st && json_array_size(exits)) json_object_set(*out, "exits", exits);
+    json_decref(exits);
+    if (st) {
+        json_decref(*out);
+        *out = NULL;
     }
     json_decref(about_source);
     json_decref(about_result);

@@ -280,6 +280,7 @@ typedef struct score_job {
     const wr_model *model;
     const size_t *begin; /* [queries + 1] */
     const wr_text *text; /* [npairs] the passages */
+    wr_effort effort;
     float *score;
     bool *done;
     _Atomic wr_status status;
@@ -290,12 +291,12 @@ static void score_query(void *arg, size_t q)
     score_job *job = arg;
     size_t begin = job->begin[q], n = job->begin[q + 1] - begin;
     const char *query = job->probe->text[job->probe->pair[begin].query];
-    wr_status st = wr_score_texts(job->model, NULL, (wr_text){query, strlen(query)}, job->text + begin, n, NULL,
-                                  job->score + begin, job->done + begin, NULL);
+    wr_status st = wr_score_texts_with(job->model, &job->effort, NULL, (wr_text){query, strlen(query)},
+                                       job->text + begin, n, NULL, job->score + begin, job->done + begin, NULL);
     if (st) atomic_store(&job->status, st);
 }
 
-static wr_status score_pairs(const wr_probe *probe, const wr_model *model, wr_pool *pool, float *score)
+static wr_status score_pairs(const wr_probe *probe, const wr_model *model, size_t exit, wr_pool *pool, float *score)
 {
     size_t *begin = calloc(probe->npairs + 1, sizeof *begin), queries = 0;
     wr_text *text = calloc(probe->npairs + 1, sizeof *text);
@@ -308,6 +309,7 @@ static wr_status score_pairs(const wr_probe *probe, const wr_model *model, wr_po
     for (size_t i = 0; i < probe->npairs && !st; i = begin[queries]) begin[++queries] = wr_probe_query_end(probe, i);
     if (!st) {
         score_job job = {.probe = probe, .model = model, .begin = begin, .text = text, .score = score, .done = done};
+        job.effort.exit = exit;
         wr_pool_for(pool, queries, score_query, &job);
         st = atomic_load(&job.status);
     }
@@ -319,8 +321,15 @@ static wr_status score_pairs(const wr_probe *probe, const wr_model *model, wr_po
 
 wr_status wr_probe_score(const wr_probe *probe, const wr_model *model, wr_pool *pool, float *score, wr_err *err)
 {
+    return wr_probe_score_exit(probe, model, 0, pool, score, err);
+}
+
+wr_status wr_probe_score_exit(const wr_probe *probe, const wr_model *model, size_t exit, wr_pool *pool, float *score,
+                              wr_err *err)
+{
     const wr_model_info *info = wr_model_info_get(model);
-    wr_status st = info->kind == WR_MODEL_CROSS    ? score_pairs(probe, model, pool, score)
+    wr_status st = info->kind == WR_MODEL_CROSS    ? score_pairs(probe, model, exit, pool, score)
+                   : exit                          ? WR_EARG
                    : info->kind == WR_MODEL_SPARSE ? score_weights(probe, model, pool, score)
                                                    : score_vectors(probe, model, pool, score);
     if (st) return wr_fail(err, st, "%s: scoring: %s", info->path, wr_status_name(st));

@@ -63,6 +63,11 @@ void wr_probe_release(wr_probe *probe); /* a zeroed one is fine */
  * when one is not finite. */
 wr_status wr_probe_score(const wr_probe *probe, const wr_model *model, wr_pool *pool, float *score, wr_err *err);
 
+/* The same by a cross-encoder that ends behind layer `exit`, 0 = the last one. WR_EARG for another kind of model and a
+ * layer that it has not. */
+wr_status wr_probe_score_exit(const wr_probe *probe, const wr_model *model, size_t exit, wr_pool *pool, float *score,
+                              wr_err *err);
+
 /* Of the texts and pairs. */
 void wr_probe_sha256(const wr_probe *probe, char hex[WR_SHA256_HEX]);
 

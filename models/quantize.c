@@ -27,8 +27,9 @@ typedef struct search {
     wr_pool *pool;
     wr_quant_progress *progress;
     void *arg;
-    float *want, *got; /* [npairs] */
-    float **seen;      /* [n] largest inputs of each part, [cols] */
+    size_t exit[WR_MAX_LAYERS + 1], nexits; /* what is compared: 0, the last layer, and a cross-encoder's exits */
+    float *want, *got;                      /* [nexits, npairs]                                                 */
+    float **seen;                           /* [n] largest inputs of each part, [cols] */
     wr_linear_plan *plan;
     size_t runs; /* about, in all */
 } search;
@@ -102,15 +103,25 @@ size_t wr_quant_plan(const wr_quant *quant, wr_linear_plan *plan)
     return n;
 }
 
-/* The loss with the parts as bytes that are marked so. */
+static wr_status score(search *s, const wr_model *model, wr_pool *pool, float *out, wr_err *err)
+{
+    wr_status st = WR_OK;
+    for (size_t e = 0; e < s->nexits && !st; e++)
+        st = wr_probe_score_exit(s->probe, model, s->exit[e], pool, out + e * s->probe->npairs, err);
+    return st;
+}
+
+/* The loss with the parts as bytes that are marked so: the largest of the exits'. */
 static wr_status run(search *s, double *loss, wr_err *err)
 {
     wr_model_options options = {.precision = "int8", .plan = s->plan, .nplan = wr_quant_plan(s->quant, s->plan)};
     wr_model *model;
     wr_status st = wr_model_open(&model, s->dir, &options, err);
-    if (!st) st = wr_probe_score(s->probe, model, s->pool, s->got, err);
+    if (!st) st = score(s, model, s->pool, s->got, err);
     wr_model_close(model);
-    *loss = st ? 0 : wr_probe_loss(s->probe, s->want, s->got);
+    *loss = 0;
+    for (size_t e = 0, n = s->probe->npairs; e < s->nexits && !st; e++)
+        *loss = fmax(*loss, wr_probe_loss(s->probe, s->want + e * n, s->got + e * n));
     s->quant->runs++;
     if (s->progress) s->progress(s->arg, s->quant->runs, s->runs > s->quant->runs ? s->runs : s->quant->runs);
     return st;
@@ -131,7 +142,7 @@ static wr_status run_floats(search *s, wr_err *err)
     for (size_t i = 0, at = 0; i < q->n; at += q->part[i++].nnames)
         for (size_t k = 0; k < q->part[i].nnames; k++) s->plan[at + k].seen = s->seen[i];
     wr_status st = wr_model_open(&model, s->dir, &options, err);
-    if (!st) st = wr_probe_score(s->probe, model, NULL, s->want, err);
+    if (!st) st = score(s, model, NULL, s->want, err);
     wr_model_close(model);
     q->runs++;
     return st;
@@ -290,8 +301,8 @@ static wr_status choose(search *s, double max_loss, wr_err *err)
 static wr_status make_room(search *s, wr_err *err)
 {
     const wr_quant *q = s->quant;
-    s->want = calloc(s->probe->npairs + 1, sizeof *s->want);
-    s->got = calloc(s->probe->npairs + 1, sizeof *s->got);
+    s->want = calloc(s->nexits * s->probe->npairs + 1, sizeof *s->want);
+    s->got = calloc(s->nexits * s->probe->npairs + 1, sizeof *s->got);
     s->plan = calloc(2 * q->n, sizeof *s->plan);
     s->seen = calloc(q->n, sizeof *s->seen);
     bool good = s->want && s->got && s->plan && s->seen;
@@ -306,6 +317,19 @@ static void release(search *s)
     free(s->plan);
     free(s->want);
     free(s->got);
+}
+
+/* Which layers' scores are compared: the exits of a cross-encoder too. */
+static wr_status list_exits(search *s, wr_err *err)
+{
+    wr_model *model;
+    wr_status st = wr_model_open(&model, s->dir, NULL, err);
+    const wr_model_info *info = st ? NULL : wr_model_info_get(model);
+    s->nexits = 1;
+    for (size_t i = 0; info && info->kind == WR_MODEL_CROSS && i < info->nexits; i++)
+        if (info->exit_layers[i] < info->layers) s->exit[s->nexits++] = info->exit_layers[i];
+    wr_model_close(model);
+    return st;
 }
 
 static wr_status refuse_bytes(const wr_tensors *tensors, const char *dir, wr_err *err)
@@ -330,6 +354,7 @@ wr_status wr_quant_decide(wr_quant *quant, const char *dir, const wr_probe *cali
     if (!st) st = refuse_bytes(tensors, dir, err);
     if (!st) st = wr_weights_init(&weights, tensors, config.base, err);
     if (!st) st = list_parts(quant, &config, &weights, err);
+    if (!st) st = list_exits(&s, err);
     if (!st) st = make_room(&s, err);
     s.runs = (3 + sizeof exponents / sizeof *exponents) * quant->n;
     if (!st) st = run_floats(&s, err);

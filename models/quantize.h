@@ -7,7 +7,7 @@
  *
  *     loss     root mean square of the scores' errors, as a share of the scores' standard deviation (models/probe.h).
  *              A loss of r turns round about r / pi of the pairs of texts, and Spearman's correlation is about 1 - r r
- * / 2.
+ * / 2. Of a cross-encoder with exits it is the largest of theirs and the last layer's: bytes must do for all.
  *
  * Step 1: every part alone as bytes, without and with an input scale (SmoothQuant, arXiv 2211.10438 and 2312.03788):
  *         s_j = max|X_j|^a / max|W_j|^(1 - a), activations are divided by s and weights multiplied, a = .25, .5, .75,

@@ -135,13 +135,25 @@ static double real(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
+static void print_agreement(const json_t *f)
+{
+    printf("loss %.4f, Spearman %.4f, Kendall's tau %.4f", real(f, "loss"), real(f, "spearman"),
+           real(f, "kendall_tau"));
+    if (json_is_number(json_object_get(f, "top10_overlap"))) printf(", top 10 kept %.4f", real(f, "top10_overlap"));
+    putchar('\n');
+}
+
 static void print_figures(const json_t *certificate)
 {
     const json_t *f = json_object_get(certificate, "figures"), *c = json_object_get(certificate, "collection");
-    printf("held out      loss %.4f, Spearman %.4f, Kendall's tau %.4f", real(f, "loss"), real(f, "spearman"),
-           real(f, "kendall_tau"));
-    if (json_is_number(json_object_get(f, "top10_overlap"))) printf(", top 10 kept %.4f", real(f, "top10_overlap"));
-    printf("\nscore error   mean %.5f, largest %.5f\n", real(f, "mean_error"), real(f, "max_error"));
+    const json_t *exits = json_object_get(certificate, "exits");
+    printf("held out      ");
+    print_agreement(f);
+    for (size_t i = 0; i < json_array_size(exits); i++) {
+        printf("exit %-9d", (int)json_integer_value(json_object_get(json_array_get(exits, i), "layer")));
+        print_agreement(json_array_get(exits, i));
+    }
+    printf("score error   mean %.5f, largest %.5f\n", real(f, "mean_error"), real(f, "max_error"));
     if (c)
         printf("%-13s nDCG@10 %.4f, fp32 %.4f (%s, %d topics)\n", json_string_value(json_object_get(c, "name")),
                real(c, "ndcg10_int8"), real(c, "ndcg10_fp32"), json_string_value(json_object_get(c, "pipeline")),
