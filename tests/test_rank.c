@@ -198,6 +198,7 @@ Test(rank_dense, time_that_is_up_is_named_and_is_no_error)
     wr_response reply;
     wr_test_clock_init(&fake, 1000000000, 0);
     wr_request request = ask(wr_test_query(1), 10);
+    request.pipeline = "lin(0.4*bm25,0.6*dense):100";
     request.clock = &fake.clock;
     request.budget_ms = 5;
     request.arrived_ns = 1000000000 - 6000000;
