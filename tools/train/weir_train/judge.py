@@ -1,0 +1,107 @@
+"""Quality of a model in training, on BEIR folders: nDCG@10 over pools of candidates that weir retrieved before.
+
+A pool is the top of weir's BM25 and dense runs of the base model, so a look at a checkpoint takes a minute and not an
+hour. It compares arms of an experiment; what is published about a model comes from `weir eval` and full retrieval.
+"""
+import json
+import math
+import random
+from pathlib import Path
+
+import torch
+
+from . import data, loop, mine
+
+
+def ndcg(ranking, grades, depth=10):
+    """trec_eval's: gains as judged, log2 discounts."""
+    gain = sum(max(grades.get(d, 0), 0) / math.log2(n + 2) for n, d in enumerate(ranking[:depth]))
+    best = sorted((g for g in grades.values() if g > 0), reverse=True)[:depth]
+    ideal = sum(g / math.log2(n + 2) for n, g in enumerate(best))
+    return gain / ideal if ideal else 0.0
+
+
+def qrels(path):
+    judged = {}
+    with open(path, encoding="utf-8") as file:
+        next(file)
+        for line in file:
+            query, document, grade = line.rstrip("\n").split("\t")[:3]
+            judged.setdefault(query, {})[document] = float(grade)
+    return judged
+
+
+class Pools:
+    """Topics of one collection with candidates: `topics` drawn by a seed, at most `documents` texts in all."""
+
+    def __init__(self, folder, runs, topics, documents=900, lexical=40, dense=40, split="test", seed=2):
+        folder = Path(folder)
+        self.name = folder.name
+        self.judged = qrels(folder / "qrels" / f"{split}.tsv")
+        lists = [mine.read_run(Path(runs) / f"{folder.name}.{kind}.run") for kind in ("bm25", "dense")]
+        queries = {row["_id"]: row["text"] for row in data.lines(folder / "queries.jsonl")}
+        usable = sorted(q for q, g in self.judged.items() if any(v > 0 for v in g.values()) and q in lists[0])
+        random.Random(seed).shuffle(usable)
+        self.topics, self.candidates, seen = [], {}, set()
+        for topic in usable[:topics]:
+            found = list(dict.fromkeys([d for d, _ in lists[0][topic][:lexical]] +
+                                       [d for d, _ in lists[1].get(topic, [])[:dense]]))
+            if len(seen | set(found)) > documents:
+                break
+            seen |= set(found)
+            self.topics.append(topic)
+            self.candidates[topic] = found
+        self.queries = {t: queries[t] for t in self.topics}
+        self.texts = {i: f"{title} {text}".strip() for i, title, text in data.beir_corpus(folder) if i in seen}
+
+    def measure(self, score):
+        """{topic: nDCG@10} of score(query's text, texts) -> numbers; equal scores in the pool's order."""
+        out = {}
+        for topic in self.topics:
+            documents = self.candidates[topic]
+            values = score(self.queries[topic], [self.texts[d] for d in documents])
+            order = sorted(range(len(documents)), key=lambda n: (-float(values[n]), n))
+            out[topic] = ndcg([documents[n] for n in order], self.judged[topic])
+        return out
+
+
+@torch.inference_mode()
+def judge_dense(student, words, pools, tokens=200):
+    """{collection/topic: nDCG@10}."""
+    out = {}
+    device = student.encoder.word.weight.device
+    for pool in pools:
+        known = {}
+        texts = sorted(set(pool.texts.values()))
+        with loop.autocast(device):
+            for start in range(0, len(texts), 512):
+                part = texts[start:start + 512]
+                known.update(zip(part, student.vectors(words.ids(part, tokens)).float()))
+
+            def score(query, documents):
+                return torch.stack([known[d] for d in documents]) @ student.vectors(words.ids([query], 64)).float()[0]
+
+            out.update({f"{pool.name}/{t}": v for t, v in pool.measure(score).items()})
+    return out
+
+
+@torch.inference_mode()
+def judge_cross(student, words, pools, tokens=128):
+    """{exit: {collection/topic: nDCG@10}}, every exit of one pass."""
+    out = {layer: {} for layer in student.exits}
+    device = student.encoder.word.weight.device
+    for pool in pools:
+        kept = {}
+        for topic in pool.topics:
+            documents = [pool.texts[d] for d in pool.candidates[topic]]
+            with loop.autocast(device):
+                kept[pool.queries[topic]] = student.scores(words.ids([pool.queries[topic]], 64), words.ids(documents, tokens),
+                                                           [0] * len(documents), 32)
+        for layer in student.exits:
+            measured = pool.measure(lambda query, documents: kept[query][layer])
+            out[layer].update({f"{pool.name}/{t}": v for t, v in measured.items()})
+    return out
+
+
+def save(path, values):
+    Path(path).write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
