@@ -63,7 +63,7 @@ def export(model, base, out, max_length, extra):
     save_file(state, out / "model.safetensors", metadata={"format": "pt"})
 
 
-def export_dense(model, base, out, max_length=256):
+def export_dense(model, base, out, max_length=512):
     export(model, base, out, max_length, {"architectures": ["BertModel"]})
     out = Path(out)
     write_json(out / "modules.json", [
