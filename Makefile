@@ -67,7 +67,7 @@ SAY := @$(if $(V),:,echo)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: help all setup test check asan tsan stress fuzz fuzzers bench eval demo lint objects scripts format layers \
+.PHONY: help all setup test check asan tsan stress fuzz fuzzers bench eval demo train-check lint objects scripts format layers \
         install clean FORCE
 
 help: ## prints this list
@@ -150,6 +150,10 @@ $(B)/faiss-bench: tools/peers/faiss_bench.c | $(READY)
 	$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -Wconversion -o $@ $< $(RPATH) $(LDLIBS)
 
 # ---- checks
+
+PYTHON ?= python3
+train-check: $(B)/weir ## checks the recipes in tools/train; PYTHON=the interpreter that has tools/train/requirements.txt
+	$(PYTHON) tools/train/check
 
 test: $(READY) ## sets up, builds, runs every test; ends with "N passed, N failed, N skipped"
 	@$(MAKE) --no-print-directory layers check
