@@ -12,10 +12,9 @@
 #ifndef WR_INDEXER_DEFAULTS_H
 #define WR_INDEXER_DEFAULTS_H
 
-/* Words and vectors, the usual index. Weights, depth, exit and interpolation won among 105 rows that stay within 50 ms at
- * p95 on two cores: fifteen pairs at the first exit are 5 to 35 ms, by the passages' length. Of the exits' scores a fifth
- * is best: the cross-encoder corrects the fusion, it does not replace it. lin alone is .004 below and eight times as fast:
- * for throughput take that. */
+/* Words and vectors, the usual index. Depth, exit and share won among those that stay within 50 ms at p95 on two cores
+ * (BENCHMARKS.md, "The default models"). A fifth of the exit's score is best: the cross-encoder corrects the fusion, it
+ * does not replace it. lin alone is .004 below and takes a fifth to a tenth of the time: for throughput take that. */
 #define WR_PIPELINE_DENSE "lin(0.45*bm25,0.55*dense):200 > cross@0.2[exit=2]:15"
 
 /* Words alone: --no-dense, or no model was found. */

@@ -7,10 +7,11 @@
  *     passages.bin     passage -> document map (checked file "WRPASSAG": u32 document[npassages])
  *     bm25.bin         impact postings (sparse.h)
  *     sparse.bin       learned sparse postings (sparse.h; terms are the model's tokens), absent without
- *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id),
- * absent where queries go through the model clusters.bin     for approximate search of sparse.bin (sparse_ann.h),
- * absent where it is not wanted vectors.bin      dense vectors (dense.h), absent without dense dense.faiss      the
- * FAISS index, absent for "Flat" and without dense
+ *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id), absent
+ *                      where queries go through the model
+ *     clusters.bin     for approximate search of sparse.bin (sparse_ann.h), absent where it is not wanted
+ *     vectors.bin      dense vectors (dense.h), absent without dense
+ *     dense.faiss      the FAISS index, absent for "Flat" and without dense
  *
  *   lock               held by the builder at work
  *
