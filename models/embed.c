@@ -8,6 +8,7 @@
 
 typedef struct embed_job {
     const wr_model *model;
+    const wr_model *second; /* a sparse model that shares the pass of an embedder, or NULL */
     const wr_budget *budget;
     const wr_tokens *ids;     /* [n] without specials */
     size_t max;               /* tokens of one, specials included */
@@ -57,19 +58,26 @@ void wr_token_weights_release(wr_token_weights *weights, size_t n)
     }
 }
 
+/* Runs the models that the job has; vectors [nseq, dim] and weights [nseq, vocab] are what it asks for, else NULL. */
+static wr_status run_models(const embed_job *job, const wr_batch *batch, wr_arena *arena, float *vectors,
+                            float *weights)
+{
+    if (job->second)
+        return wr_model_embed_sparse(job->model, job->second, batch, job->crew, arena, job->budget, vectors, weights);
+    if (weights) return wr_model_sparse(job->model, batch, arena, job->budget, weights);
+    return wr_model_embed_shared(job->model, batch, job->crew, arena, job->budget, vectors);
+}
+
 static wr_status run_batch(const embed_job *job, const wr_sized *text, const wr_batch *batch, wr_arena *arena)
 {
-    const wr_model_info *info = wr_model_info_get(job->model);
-    size_t n = batch->nseq, width = job->sparse ? info->vocab : info->dim;
-    float *row = wr_arena_alloc(arena, n * width * sizeof *row);
-    if (!row) return WR_ENOMEM;
-    wr_status st = job->sparse ? wr_model_sparse(job->model, batch, arena, job->budget, row)
-                               : wr_model_embed_shared(job->model, batch, job->crew, arena, job->budget, row);
+    size_t n = batch->nseq, dim = wr_model_info_get(job->model)->dim, vocab = wr_model_info_get(job->model)->vocab;
+    float *vectors = job->out ? wr_arena_alloc(arena, n * dim * sizeof *vectors) : NULL;
+    float *weights = job->sparse ? wr_arena_alloc(arena, n * vocab * sizeof *weights) : NULL;
+    if ((job->out && !vectors) || (job->sparse && !weights)) return WR_ENOMEM;
+    wr_status st = run_models(job, batch, arena, vectors, weights);
     for (size_t i = 0; i < n && !st; i++) {
-        if (job->sparse)
-            st = keep_weights(row + i * width, width, job->share, &job->sparse[text[i].i]);
-        else
-            memcpy(job->out + text[i].i * width, row + i * width, width * sizeof *row);
+        if (vectors) memcpy(job->out + text[i].i * dim, vectors + i * dim, dim * sizeof *vectors);
+        if (weights) st = keep_weights(weights + i * vocab, vocab, job->share, &job->sparse[text[i].i]);
     }
     return st;
 }
@@ -209,6 +217,22 @@ wr_status wr_embed_tokens(const wr_model *model, wr_pool *pool, const wr_tokens 
     embed_job job = {.model = model, .budget = budget, .out = out};
     if (wr_model_info_get(model)->kind != WR_MODEL_EMBED) return WR_EARG;
     return run_tokens(&job, pool, ids, n, query, cut);
+}
+
+wr_status wr_embed_sparse_tokens(const wr_model *dense, const wr_model *sparse, wr_pool *pool, const wr_tokens *ids,
+                                 size_t n, const wr_budget *budget, float *vectors, wr_token_weights *weights,
+                                 bool *cut)
+{
+    embed_job job = {.model = dense,
+                     .second = sparse,
+                     .budget = budget,
+                     .out = vectors,
+                     .sparse = weights,
+                     .share = wr_model_info_get(sparse)->prune_ratio};
+    memset(weights, 0, n * sizeof *weights);
+    wr_status st = run_tokens(&job, pool, ids, n, false, cut);
+    if (st) wr_token_weights_release(weights, n);
+    return st;
 }
 
 wr_status wr_embed_texts(const wr_model *model, wr_pool *pool, const wr_text *text, size_t n, bool query,

@@ -49,6 +49,12 @@ wr_status wr_sparse_tokens(const wr_model *model, wr_pool *pool, const wr_tokens
                            const wr_budget *budget, wr_token_weights *out, bool *cut);
 void wr_token_weights_release(wr_token_weights *weights, size_t n); /* zeroed ones are fine */
 
+/* Both of n documents in one pass, where wr_model_one_pass() says that it serves both models: what wr_embed_tokens()
+ * and wr_sparse_tokens() give. */
+wr_status wr_embed_sparse_tokens(const wr_model *dense, const wr_model *sparse, wr_pool *pool, const wr_tokens *ids,
+                                 size_t n, const wr_budget *budget, float *vectors, wr_token_weights *weights,
+                                 bool *cut);
+
 /* Relevance of n texts to a query, score[n]. done[n] is set for what was scored; with a budget the first texts are
  * scored first and the rest may be left out (then WR_OK all the same: look at done). Returns when no thread works on
  * it any more. */

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/encoder.h"
 
@@ -169,6 +170,77 @@ wr_status wr_encoder_open(wr_encoder *encoder, const wr_model_config *config, wr
     if (encoder->integers && encoder->positions > WR_ATTEND_KEYS) encoder->positions = WR_ATTEND_KEYS;
     if (st) wr_encoder_close(encoder);
     return st;
+}
+
+/* ---- two of them ---- */
+
+/* Whether the encoder reads a tensor of this name, which stands behind the prefix. Position ids are a table of 0, 1, 2,
+ * ... that old files store and nobody reads. */
+static bool is_read(const char *name)
+{
+    static const char *const parts[] = {"embeddings.", "encoder.layer.", "transformer.layer."};
+    if (!strcmp(name, "embeddings.position_ids")) return false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strncmp(name, parts[i], strlen(parts[i]))) return true;
+    return false;
+}
+
+/* The tensor's name behind the prefix, where the encoder reads it; else NULL. */
+static const char *own_name(const wr_weights *weights, const wr_tensor *t)
+{
+    size_t n = strlen(weights->prefix);
+    return !strncmp(t->name, weights->prefix, n) && is_read(t->name + n) ? t->name + n : NULL;
+}
+
+static bool same_tensor(const wr_tensor *a, const wr_tensor *b)
+{
+    bool same = a->dtype == b->dtype && a->ndim == b->ndim && a->bytes == b->bytes;
+    for (size_t i = 0; i < a->ndim && same; i++) same = a->dim[i] == b->dim[i];
+    return same && !memcmp(a->data, b->data, a->bytes);
+}
+
+/* All that a's encoder reads is the same in b; *n counts it. */
+static bool has_all(const wr_weights *a, const wr_weights *b, size_t *n)
+{
+    char full[WR_MAX_TENSOR_NAME];
+    *n = 0;
+    for (size_t i = 0; i < wr_tensors_count(a->tensors); i++) {
+        const wr_tensor *t = wr_tensors_at(a->tensors, i), *other;
+        const char *name = own_name(a, t);
+        if (!name) continue;
+        snprintf(full, sizeof full, "%s%s", b->prefix, name);
+        if (!(other = wr_tensors_find(b->tensors, full)) || !same_tensor(t, other)) return false;
+        ++*n;
+    }
+    return true;
+}
+
+static size_t count_read(const wr_weights *weights)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < wr_tensors_count(weights->tensors); i++)
+        n += own_name(weights, wr_tensors_at(weights->tensors, i)) != NULL;
+    return n;
+}
+
+static bool same_network(const wr_encoder *a, const wr_encoder *b)
+{
+    return a->layers == b->layers && a->dim == b->dim && a->heads == b->heads && a->ffn == b->ffn &&
+           a->vocab == b->vocab && a->positions == b->positions && a->types == b->types && !(a->eps < b->eps) &&
+           !(a->eps > b->eps) && a->act == b->act && !a->parts && !b->parts && a->nint8 == b->nint8 &&
+           a->nbf16 == b->nbf16 && a->integers == b->integers;
+}
+
+bool wr_encoder_same(const wr_encoder *a, const wr_weights *a_weights, const wr_encoder *b, const wr_weights *b_weights)
+{
+    size_t n;
+    if (!same_network(a, b) || a_weights->precision != b_weights->precision ||
+        a_weights->portable != b_weights->portable)
+        return false;
+    bool same = has_all(a_weights, b_weights, &n) && n == count_read(b_weights);
+    wr_tensors_give_back(a_weights->tensors);
+    wr_tensors_give_back(b_weights->tensors);
+    return same;
 }
 
 void wr_encoder_close(wr_encoder *encoder)

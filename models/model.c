@@ -32,6 +32,7 @@ struct wr_model {
     wr_model_info info;
     wr_tensors *tensors;
     wr_weights weights;
+    bool planned; /* single layers are not what the file says */
     wr_encoder encoder;
     wr_classifier classifier;
     wr_mlm mlm;
@@ -220,6 +221,7 @@ static wr_status read_weights(wr_model *model, const wr_model_config *config, co
     if ((st = wr_weights_init(w, model->tensors, config->base, err))) return st;
     w->plan = options->plan;
     w->nplan = options->nplan;
+    model->planned = options->nplan > 0;
     st = wr_encoder_open(&model->encoder, config, w, err);
     if (!st) st = read_head(model, config, options, err);
     if (!st && model->info.kind == WR_MODEL_CROSS)
@@ -251,6 +253,7 @@ static wr_status read_sparse(wr_model *model, const wr_model_config *config, con
     wr_model_info *info = &model->info;
     info->act = config->sparse_act;
     info->prune_ratio = options->prune_ratio;
+    info->density = config->density;
     if (!(options->prune_ratio >= 0 && options->prune_ratio < 1))
         return wr_fail(err, WR_EARG, "a prune ratio of %g, expected 0 to below 1", options->prune_ratio);
     model->mute = malloc(info->vocab * sizeof *model->mute);
@@ -577,6 +580,52 @@ wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena
                           float *out)
 {
     return run_as(WR_MODEL_SPARSE, model, batch, NULL, NULL, arena, budget, out);
+}
+
+/* ---- one pass for two models ---- */
+
+bool wr_model_one_pass(const wr_model *dense, const wr_model *sparse)
+{
+    const wr_model_info *d = &dense->info, *s = &sparse->info;
+    if (d->kind != WR_MODEL_EMBED || s->kind != WR_MODEL_SPARSE || dense->planned || sparse->planned) return false;
+    if (!dense->encoder.layer || !sparse->encoder.layer || d->max_doc_tokens != s->max_doc_tokens) return false;
+    /* BLAS rounds the first tokens' rows otherwise when they are multiplied without the rest */
+    if (pass_of(dense, NULL).first_only && dense->encoder.layer->query.form == WR_LINEAR_BLAS) return false;
+    return !strcmp(wr_tokenizer_sha256(dense->tokenizer), wr_tokenizer_sha256(sparse->tokenizer)) &&
+           wr_encoder_same(&dense->encoder, &dense->weights, &sparse->encoder, &sparse->weights);
+}
+
+/* Pooling by the first token finds its states among all. */
+static wr_status pool_all(const wr_model *model, const wr_batch *batch, const float *states, wr_arena *arena,
+                          float *out)
+{
+    const wr_model_info *info = &model->info;
+    float *first = NULL;
+    if (info->pooling == WR_POOL_CLS) {
+        if (!(first = wr_arena_alloc(arena, batch->nseq * info->dim * sizeof *first))) return WR_ENOMEM;
+        for (size_t s = 0; s < batch->nseq; s++)
+            memcpy(first + s * info->dim, states + batch->cu[s] * info->dim, info->dim * sizeof *first);
+    }
+    wr_pool_states(info->pooling, info->normalize, first ? first : states, batch, info->dim, out);
+    return WR_OK;
+}
+
+wr_status wr_model_embed_sparse(const wr_model *dense, const wr_model *sparse, const wr_batch *batch, wr_crew *crew,
+                                wr_arena *arena, const wr_budget *budget, float *vectors, float *weights)
+{
+    wr_pass pass = {.crew = crew};
+    const float *states;
+    if (dense->info.kind != WR_MODEL_EMBED || sparse->info.kind != WR_MODEL_SPARSE || !dense->encoder.layer ||
+        !sparse->encoder.layer)
+        return WR_EARG;
+    if (batch->nseq == 0) return WR_OK;
+    wr_model_thread_init();
+    size_t mark = wr_arena_mark(arena);
+    wr_status st = wr_encoder_run(&dense->encoder, batch, &pass, arena, budget, &states);
+    if (!st) st = pool_all(dense, batch, states, arena, vectors);
+    if (!st) st = run_head(sparse, batch, &pass, states, arena, budget, weights);
+    wr_arena_rollback(arena, mark);
+    return st;
 }
 
 const wr_idf *wr_model_idf(const wr_model *model)

@@ -75,6 +75,7 @@ typedef struct wr_model_info {
     wr_sparse_act act;  /* sparse                                                              */
     double prune_ratio; /* sparse: for wr_sparse_texts(), which prunes documents               */
     bool has_idf;       /* sparse: queries are weighed by a table, not by the model            */
+    size_t density; /* sparse: tokens of a document that an index should keep, 0 = all (config.json: sparse_density) */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
     size_t nlinear;             /* linear layers of the encoder                                        */
@@ -138,6 +139,15 @@ wr_status wr_model_score_with(const wr_model *model, const wr_batch *batch, cons
  * query too where has_idf is false). 0 for special tokens and ids that are no token; never below 0. Not pruned. */
 wr_status wr_model_sparse(const wr_model *model, const wr_batch *batch, wr_arena *arena, const wr_budget *budget,
                           float *out);
+
+/* Whether an embedder and a sparse model read documents alike: the same tokenizer, the same limit, and encoders that
+ * give the same states (models/encoder.h). Then one pass serves both. Takes some 10 ms: ask once. */
+bool wr_model_one_pass(const wr_model *dense, const wr_model *sparse);
+
+/* wr_model_embed_shared() of one and wr_model_sparse() of the other from a single pass of the encoder, with the same
+ * bits. WR_EARG when the kinds are others; that wr_model_one_pass() holds is the caller's word. */
+wr_status wr_model_embed_sparse(const wr_model *dense, const wr_model *sparse, const wr_batch *batch, wr_crew *crew,
+                                wr_arena *arena, const wr_budget *budget, float *vectors, float *weights);
 
 /* The table of a sparse model's queries; NULL when has_idf is false. */
 const wr_idf *wr_model_idf(const wr_model *model);

@@ -177,6 +177,12 @@ static wr_status read_join(wr_model_config *c, const source *s)
     return c->interaction ? size_of(s, "join_layer", NULL, 0, c->layers, 0, &c->join) : WR_OK;
 }
 
+/* How many tokens of a document a learned sparse index should keep. */
+static wr_status read_density(wr_model_config *c, const source *s)
+{
+    return member(s, "sparse_density", NULL) ? size_of(s, "sparse_density", NULL, 1, c->vocab, 0, &c->density) : WR_OK;
+}
+
 static wr_status read_model(wr_model_config *c, const source *s)
 {
     const char *type = text_of(s, "model_type", NULL);
@@ -193,7 +199,8 @@ static wr_status read_model(wr_model_config *c, const source *s)
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
     if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
-    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s))) return st;
+    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s)) || (st = read_density(c, s)))
+        return st;
     return read_activation(c, s);
 }
 
