@@ -35,19 +35,18 @@ const char *wr_mlm_decoder_name(bool distil)
     return names_of(distil)->decoder;
 }
 
-/* A tile's rows as floats: where they lie, or copied into copy. */
-static const float *rows_of(const wr_table *d, size_t from, size_t n, float *copy)
+/* One tile: the decoder's rows [from, from + n). Bytes are packed as they are; floats stands for d's where d has bytes
+ * and floats are wanted, else it is NULL. */
+static wr_status make_tile(wr_linear *tile, wr_weights *weights, const wr_table *d, float *floats, size_t from,
+                           size_t n, wr_precision precision)
 {
-    if (d->f32) return d->f32 + from * d->cols;
-    for (size_t r = 0; r < n; r++) wr_table_row(d, from + r, copy + r * d->cols);
-    return copy;
-}
-
-/* Memory for rows that are taken from bytes to floats: of one tile where they are packed at once, else of all. */
-static float *room_for_rows(const wr_mlm *mlm, wr_precision precision, wr_weights *weights)
-{
-    size_t n = precision == WR_PRECISION_INT8 && mlm->vocab > WR_MLM_TILE ? WR_MLM_TILE : mlm->vocab;
-    return wr_weights_own(weights, n * mlm->dim);
+    size_t dim = d->cols;
+    bool bytes = precision == WR_PRECISION_INT8;
+    if (bytes && d->s8) return wr_linear_init_max(tile, weights, d->s8 + from * dim, d->scale + from, n, dim);
+    for (size_t r = 0; floats && r < n; r++) wr_table_row(d, from + r, floats + (from + r) * dim);
+    const float *w = (floats ? floats : d->f32) + from * dim;
+    return bytes ? wr_linear_round_max(tile, weights, w, n, dim)
+                 : wr_linear_init(tile, weights, w, NULL, n, dim, precision);
 }
 
 static wr_status make_tiles(wr_mlm *mlm, const wr_table *d, wr_weights *weights, wr_err *err)
@@ -57,12 +56,12 @@ static wr_status make_tiles(wr_mlm *mlm, const wr_table *d, wr_weights *weights,
     if (precision == WR_PRECISION_STORED) precision = d->s8 ? WR_PRECISION_INT8 : WR_PRECISION_FP32;
     mlm->ntiles = (mlm->vocab + WR_MLM_TILE - 1) / WR_MLM_TILE;
     mlm->tile = calloc(mlm->ntiles, sizeof *mlm->tile);
-    float *copy = d->f32 ? NULL : room_for_rows(mlm, precision, weights);
-    wr_status st = mlm->tile && (copy || d->f32) ? WR_OK : WR_ENOMEM;
+    bool taken_back = d->s8 && precision != WR_PRECISION_INT8;
+    float *floats = taken_back ? wr_weights_own(weights, mlm->vocab * mlm->dim) : NULL;
+    wr_status st = mlm->tile && (floats || !taken_back) ? WR_OK : WR_ENOMEM;
     for (size_t t = 0; t < mlm->ntiles && !st; t++) {
         size_t from = t * WR_MLM_TILE, n = mlm->vocab - from < WR_MLM_TILE ? mlm->vocab - from : WR_MLM_TILE;
-        float *to = precision == WR_PRECISION_INT8 || !copy ? copy : copy + from * mlm->dim;
-        st = wr_linear_init(&mlm->tile[t], weights, rows_of(d, from, n, to), NULL, n, mlm->dim, precision);
+        st = make_tile(&mlm->tile[t], weights, d, floats, from, n, precision);
     }
     if (st == WR_ENOMEM) return wr_fail(err, st, "the decoder of the vocabulary: out of memory");
     return st ? wr_fail(err, st, "the decoder of the vocabulary: this CPU cannot multiply in the precision asked for")

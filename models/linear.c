@@ -131,19 +131,44 @@ static wr_status pack_sparse(wr_linear *l, wr_weights *weights, const int8_t *q,
     return WR_OK;
 }
 
-static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
-                            const float *migrate)
+static wr_status pack_all(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale)
 {
     const wr_kernels *k = wr_kernels_get();
-    l->form = WR_LINEAR_S8;
-    l->migrate = migrate;
-    wr_status st = pack_sparse(l, weights, q, scale);
-    if (st || l->sparse.w) return st;
     float *packed = wr_weights_own(weights, (k->packed_s8(l->out, l->in) + 3) / 4);
     if (!packed) return WR_ENOMEM;
     k->pack_s8(q, l->out, l->in, packed);
     l->s8 = (wr_s8_weights){.packed = packed, .scale = scale, .out = l->out, .in = l->in};
+    l->form = WR_LINEAR_S8;
     return WR_OK;
+}
+
+static wr_status pack_bytes(wr_linear *l, wr_weights *weights, const int8_t *q, const float *scale,
+                            const float *migrate)
+{
+    l->form = WR_LINEAR_S8;
+    l->migrate = migrate;
+    wr_status st = pack_sparse(l, weights, q, scale);
+    return st || l->sparse.w ? st : pack_all(l, weights, q, scale);
+}
+
+wr_status wr_linear_init_max(wr_linear *linear, wr_weights *weights, const int8_t *q, const float *scale, size_t out,
+                             size_t in)
+{
+    *linear = (wr_linear){.out = out, .in = in};
+    return pack_all(linear, weights, q, scale);
+}
+
+wr_status wr_linear_round_max(wr_linear *linear, wr_weights *weights, const float *w, size_t out, size_t in)
+{
+    int8_t *q = malloc(out * in);
+    float *scale = wr_weights_own(weights, out);
+    wr_status st = q && scale ? WR_OK : WR_ENOMEM;
+    if (!st) {
+        wr_round_rows(w, NULL, out, in, q, scale);
+        st = wr_linear_init_max(linear, weights, q, scale, out, in);
+    }
+    free(q);
+    return st;
 }
 
 wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in,

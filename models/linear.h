@@ -53,6 +53,12 @@ wr_status wr_linear_read_ready(wr_linear *linear, wr_weights *weights, const cha
 wr_status wr_linear_init(wr_linear *linear, wr_weights *weights, const float *w, const float *b, size_t out, size_t in,
                          wr_precision precision);
 
+/* Bytes q [out, in] of w = q * scale, scale [out] (borrowed), made ready for wr_linear_max(), which has no kernel for
+ * weights without their zeros; likewise floats that become bytes. WR_ENOMEM. */
+wr_status wr_linear_init_max(wr_linear *linear, wr_weights *weights, const int8_t *q, const float *scale, size_t out,
+                             size_t in);
+wr_status wr_linear_round_max(wr_linear *linear, wr_weights *weights, const float *w, size_t out, size_t in);
+
 /* Rows of a matrix that is given to a product: the next multiple of WR_ROW_STEP. */
 #define WR_ROW_STEP 12
 size_t wr_padded_rows(size_t rows);
@@ -80,7 +86,8 @@ void wr_linear_run_shared(const wr_linear *linear, const float *x, size_t rows, 
                           const wr_s8_rows *bytes, float *y, wr_crew *crew);
 
 /* m[o] = max_r y[r][o] + bias[o], y[rows, out] = x w' without the layer's own bias, which is never held as a whole.
- * rows >= 1; x as above, or bytes (from wr_linear_quantize) where the layer multiplies bytes. Same bits as
+ * rows >= 1; x as above, or bytes (from wr_linear_quantize) where the layer multiplies bytes: then it was made ready by
+ * one of the two above. Same bits as
  * wr_linear_run(WR_LINEAR_SUM), then the maximum, then the bias. */
 void wr_linear_max(const wr_linear *linear, const float *x, const wr_s8_rows *bytes, size_t rows, const float *bias,
                    float *m);

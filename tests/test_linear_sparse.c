@@ -81,6 +81,38 @@ static void check_layer(size_t rows, size_t out, size_t in)
     wr_weights_release(&weights);
 }
 
+/* A decoder most of whose rows are zero (tokens that nobody uses) would be packed without them, which the maximum has
+ * no kernel for: it is made ready in another way. */
+Test(linear_sparse, the_maximum_multiplies_zeros_too)
+{
+    enum { ROWS = 30, OUT = 192, IN = 64 };
+    wr_test_random random = {9};
+    wr_weights weights = {0};
+    wr_arena arena;
+    wr_s8_rows bytes;
+    wr_linear l, max;
+    float got[OUT];
+    cr_assert_eq(wr_arena_init(&arena, 1u << 26), WR_OK);
+    cr_assert(wr_s8_rows_init(&bytes, &arena, ROWS, IN));
+    float *w = numbers(&random, OUT * IN), *x = numbers(&random, wr_padded_rows(ROWS) * IN),
+          *bias = numbers(&random, OUT);
+    float *y = numbers(&random, wr_padded_rows(ROWS) * OUT);
+    for (size_t i = 0; i < OUT * IN; i++) w[i] = i / IN < 180 ? 0 : w[i];
+    cr_assert_eq(wr_linear_init(&l, &weights, w, bias, OUT, IN, WR_PRECISION_INT8), WR_OK);
+    cr_assert(l.sparse.w, "so many zeros are left out of a product");
+    wr_linear_run(&l, x, ROWS, WR_LINEAR_SUM, &bytes, y);
+    cr_assert_eq(wr_linear_round_max(&max, &weights, w, OUT, IN), WR_OK);
+    wr_linear_quantize(&max, x, ROWS, &bytes);
+    wr_linear_max(&max, x, &bytes, ROWS, bias, got);
+    for (size_t o = 0; o < OUT; o++) {
+        float most = y[o];
+        for (size_t r = 1; r < ROWS; r++) most = y[r * OUT + o] > most ? y[r * OUT + o] : most;
+        cr_assert_eq(got[o], most + bias[o]);
+    }
+    wr_arena_release(&arena);
+    wr_weights_release(&weights);
+}
+
 Test(linear_sparse, a_layer_without_its_zeros_has_the_same_bits)
 {
     check_layer(1, 64, 48);
