@@ -2,7 +2,7 @@
  *
  *     place 0   $WEIR_MODELS, one folder
  *     place 1   PREFIX/share/weir/models, where `make install` puts them
- *     place 2   models/ of the source tree that the program was built in: weir-dense, weir-cross
+ *     place 2   models/ of the source tree that the program was built in: weir-dense, weir-sparse, weir-cross
  *     place 3   build/models of the same tree, where tools/setup puts what it fetches
  *
  * The source tree is found from the program's own path (build/release/weir), so an installed program has none. The
@@ -16,8 +16,10 @@
 
 #include "data/status.h"
 
-/* What commands use where no model is named: weir index for vectors, everybody else for cross stages. */
+/* What commands use where no model is named: weir index for vectors and learned sparse postings, everybody else for
+ * cross stages. */
 #define WR_DEFAULT_DENSE "weir-dense"
+#define WR_DEFAULT_SPARSE "weir-sparse"
 #define WR_DEFAULT_CROSS "weir-cross"
 
 #define WR_MODEL_PLACES 4

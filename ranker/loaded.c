@@ -11,6 +11,8 @@ typedef struct wanted {
     wr_model_kind kind;
     const char *path, *name, *sha256; /* of the manifest                  */
     const char *given, *option;       /* the one named instead, and where */
+    const char *otherwise;            /* the default of its kind          */
+    bool documents;                   /* may be asked to encode them      */
     wr_model_options options;
 } wanted;
 
@@ -18,6 +20,8 @@ typedef struct encoder {
     wr_model *model;
     wr_model_kind kind;
     wr_model_options options; /* as asked for */
+    wr_model *whole;          /* beside a tokenizer alone: opened when documents are to be encoded; NULL before */
+    bool documents;           /* ... which can be asked for */
 } encoder;
 
 struct wr_loaded {
@@ -93,7 +97,10 @@ wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_e
 void wr_loaded_close(wr_loaded *loaded)
 {
     if (!loaded) return;
-    for (size_t i = 0; i < loaded->nencoders; i++) wr_model_close(loaded->encoder[i].model);
+    for (size_t i = 0; i < loaded->nencoders; i++) {
+        wr_model_close(loaded->encoder[i].model);
+        wr_model_close(loaded->encoder[i].whole);
+    }
     for (size_t i = 0; i < loaded->ncross; i++) {
         free((char *)loaded->shape[i].name);
         wr_model_close(loaded->cross[i]);
@@ -144,8 +151,7 @@ static wr_status open_encoder(const wanted *w, wr_model **model, wr_err *err)
     wr_status st = wr_model_open(model, w->path, &w->options, err);
     if (!st && is_wanted(w, *model)) return WR_OK;
     wr_model *other = find_by_hash(w, w->name);
-    if (!other && w->kind == WR_MODEL_EMBED && strcmp(w->name, WR_DEFAULT_DENSE))
-        other = find_by_hash(w, WR_DEFAULT_DENSE);
+    if (!other && strcmp(w->name, w->otherwise)) other = find_by_hash(w, w->otherwise);
     if (!other) return st;
     if (!st) wr_model_close(*model);
     *model = other;
@@ -168,7 +174,8 @@ static wr_status add_encoder(wr_loaded *loaded, const wanted *w, const char *dir
         wr_model_close(model);
         return st;
     }
-    loaded->encoder[loaded->nencoders++] = (encoder){.model = model, .kind = w->kind, .options = w->options};
+    loaded->encoder[loaded->nencoders++] =
+        (encoder){.model = model, .kind = w->kind, .options = w->options, .documents = w->documents};
     *out = model;
     return WR_OK;
 }
@@ -179,7 +186,10 @@ static wr_status find_or_add(wr_loaded *loaded, const wanted *w, const char *dir
     *model = NULL;
     pthread_mutex_lock(&loaded->lock);
     for (size_t i = 0; i < loaded->nencoders && !*model; i++)
-        if (serves(&loaded->encoder[i], w)) *model = loaded->encoder[i].model;
+        if (serves(&loaded->encoder[i], w)) {
+            *model = loaded->encoder[i].model;
+            loaded->encoder[i].documents |= w->documents;
+        }
     if (!*model) st = add_encoder(loaded, w, dir, model, err);
     pthread_mutex_unlock(&loaded->lock);
     return st;
@@ -193,6 +203,7 @@ wr_status wr_loaded_dense(wr_loaded *loaded, const wr_index_info *info, const wr
                       .sha256 = info->dense_model_sha256,
                       .given = loaded->dense,
                       .option = "--dense",
+                      .otherwise = WR_DEFAULT_DENSE,
                       .options = {.pooling = pooling_named(info->dense_pooling),
                                   .max_doc_tokens = info->dense_max_doc_tokens,
                                   .max_query_tokens = info->dense_max_query_tokens,
@@ -208,17 +219,18 @@ static bool encodes_documents(const wr_index_info *info)
 
 wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const wr_model **model, wr_err *err)
 {
-    bool whole = !strcmp(info->sparse_query, "model") || (loaded->sparse_documents && encodes_documents(info));
     const wanted w = {.kind = WR_MODEL_SPARSE,
                       .path = info->sparse_model_path,
                       .name = info->sparse_model_name,
                       .sha256 = info->sparse_model_sha256,
                       .given = loaded->sparse,
                       .option = "--sparse",
+                      .otherwise = WR_DEFAULT_SPARSE,
+                      .documents = loaded->sparse_documents && encodes_documents(info),
                       .options = {.max_doc_tokens = info->sparse_max_doc_tokens,
                                   .max_query_tokens = info->sparse_max_query_tokens,
                                   .prune_ratio = encodes_documents(info) ? info->sparse_prune_ratio : 0,
-                                  .tokenizer_only = !whole,
+                                  .tokenizer_only = strcmp(info->sparse_query, "model") != 0,
                                   .precision = loaded->precision}};
     *model = NULL;
     return *info->sparse_model_sha256 ? find_or_add(loaded, &w, info->dir, model, err) : WR_OK;
@@ -237,14 +249,29 @@ const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name)
     return NULL;
 }
 
+/* The encoder with all of its weights; NULL when it has none, or they cannot be read any more. */
+static const wr_model *whole_of(encoder *e)
+{
+    wr_model_options options = e->options;
+    wr_err err;
+    if (!options.tokenizer_only) return e->model;
+    if (!e->documents || e->whole) return e->whole;
+    const wr_model_info *info = wr_model_info_get(e->model);
+    options.tokenizer_only = false;
+    if (wr_model_open(&e->whole, info->path, &options, &err)) return NULL;
+    if (!strcmp(wr_model_info_get(e->whole)->sha256, info->sha256)) return e->whole;
+    wr_model_close(e->whole); /* another one lies there by now */
+    return e->whole = NULL;
+}
+
 static const wr_model *find_named(wr_loaded *loaded, wr_model_kind kind, const char *name)
 {
     const wr_model *found = NULL;
     pthread_mutex_lock(&loaded->lock);
     for (size_t i = 0; i < loaded->nencoders && !found; i++) {
-        const encoder *e = &loaded->encoder[i];
-        if (e->kind != kind || e->options.tokenizer_only) continue;
-        if (!*name || !strcmp(name, wr_model_info_get(e->model)->name)) found = e->model;
+        encoder *e = &loaded->encoder[i];
+        if (e->kind != kind) continue;
+        if (!*name || !strcmp(name, wr_model_info_get(e->model)->name)) found = whole_of(e);
     }
     pthread_mutex_unlock(&loaded->lock);
     return found;

@@ -333,6 +333,74 @@ Test(rank_sparse, another_model_than_the_indexs_is_refused)
     wr_pool_close(pool);
 }
 
+/* Opens what an index needs at query time; the caller closes loaded. */
+static const wr_model *query_side(const char *dir, wr_loaded_options options, wr_loaded **loaded)
+{
+    const wr_model *model;
+    wr_index *index;
+    wr_err err = {0};
+    cr_assert_eq(wr_index_open(&index, dir, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_loaded_open(loaded, &options, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_loaded_sparse(*loaded, wr_index_info_get(index), &model, &err), WR_OK, "%s", err.text);
+    wr_index_close(index);
+    return model;
+}
+
+/* Whether documents can be encoded: not by a tokenizer alone. */
+static bool encodes(const wr_model *model)
+{
+    const wr_text text = {"fish", 4};
+    wr_token_weights w;
+    if (wr_sparse_texts(model, NULL, &text, 1, false, NULL, &w, NULL)) return false;
+    wr_token_weights_release(&w, 1);
+    return true;
+}
+
+Test(rank_sparse, a_query_with_a_table_opens_no_weights)
+{
+    const char *dir = built("index", "bert-sparse-idf", (wr_build_options){.corpus = corpus(false)});
+    wr_loaded *loaded;
+    const wr_model *model = query_side(dir, (wr_loaded_options){0}, &loaded);
+    cr_assert_not(encodes(model));
+    cr_assert_null(wr_loaded_expander(loaded, ""), "nobody said that documents would be asked for");
+    wr_loaded_close(loaded);
+    model = query_side(dir, (wr_loaded_options){.sparse_documents = true}, &loaded);
+    cr_assert_not(encodes(model));
+    const wr_model *whole = wr_loaded_expander(loaded, "");
+    cr_assert(whole && encodes(whole), "who asks for documents gets them");
+    cr_assert_eq(wr_loaded_expander(loaded, "bert-sparse-idf"), whole);
+    cr_assert_null(wr_loaded_expander(loaded, "another"));
+    wr_loaded_close(loaded);
+}
+
+/* The model of an index that was moved or deleted is found among the defaults by its hash. */
+Test(rank_sparse, a_default_with_the_hash_stands_in)
+{
+    char command[1200];
+    const char *models = wr_test_path("models");
+    snprintf(command, sizeof command,
+             "mkdir -p '%s/gone' '%s' && cp -r " GOLDEN "bert-sparse-idf/. '%s/gone/' && cp -r " GOLDEN
+             "bert-sparse-idf '%s/weir-sparse'",
+             wr_test_dir(), models, wr_test_dir(), models);
+    cr_assert_eq(system(command), 0);
+    char given[300];
+    snprintf(given, sizeof given, "%s/gone", wr_test_dir());
+    wr_model *sparse;
+    wr_loaded *loaded;
+    wr_build_report report;
+    wr_err err = {0};
+    cr_assert_eq(wr_model_open(&sparse, given, NULL, &err), WR_OK, "%s", err.text);
+    const wr_build_options o = {
+        .corpus = corpus(false), .out = wr_test_path("index"), .bm25 = {.9, .4}, .sparse = sparse};
+    cr_assert_eq(wr_build(&o, &report, &err), WR_OK, "%s", err.text);
+    wr_model_close(sparse);
+    wr_dir_remove(given, NULL);
+    cr_assert_eq(setenv("WEIR_MODELS", models, 1), 0);
+    const wr_model *model = query_side(wr_test_path("index"), (wr_loaded_options){0}, &loaded);
+    cr_assert_str_eq(wr_model_info_get(model)->name, "weir-sparse");
+    wr_loaded_close(loaded);
+}
+
 /* Damage in the table of query weights: found by its checksum, and by itself when the checksum agrees. */
 Test(rank_sparse, a_damaged_table_is_refused)
 {
