@@ -23,7 +23,8 @@ typedef struct builder {
     wr_sparse_build *sparse; /* NULL without */
     const wr_tokenizer *tok; /* whose ids are stored: the dense model's, else the sparse one's; NULL without both */
     size_t max_ids;
-    float *rows; /* [WR_BATCH_DOCS, dim] */
+    float *rows;   /* [WR_BATCH_DOCS, dim] */
+    bool one_pass; /* one pass of the encoder gives rows and learned weights */
 } builder;
 
 static double seconds_since(uint64_t began)
@@ -79,6 +80,14 @@ static wr_status open_all(builder *b, wr_err *err)
     return st ? st : open_dense(b, err);
 }
 
+/* Both models' texts go through the encoder once where it is the same in both. */
+static void settle_passes(builder *b)
+{
+    b->one_pass = b->model && b->sparse && wr_sparse_build_encodes(b->sparse) && !b->o->two_passes &&
+                  wr_model_one_pass(b->o->dense, b->o->sparse);
+    b->report->one_pass = b->one_pass;
+}
+
 /* Ids are kept up to the model's positions, more than its limit where that is lower: a cross-encoder may take more. */
 static void settle_tokens(builder *b)
 {
@@ -113,17 +122,38 @@ static wr_status write_terms(builder *b, wr_err *err)
     return st;
 }
 
-static wr_status write_vectors(builder *b, wr_err *err)
+/* weights [batch->n] are filled where one pass gives both. */
+static wr_status write_vectors(builder *b, wr_token_weights *weights, wr_err *err)
 {
     bool cut[WR_BATCH_DOCS];
+    const wr_build_options *o = b->o;
     const wr_doc_batch *batch = b->batch;
     if (!b->model) return WR_OK;
-    wr_status st = wr_embed_tokens(b->o->dense, b->o->pool, batch->ids, batch->n, false, NULL, b->rows, cut);
+    wr_status st = b->one_pass ? wr_embed_sparse_tokens(o->dense, o->sparse, o->pool, batch->ids, batch->n, NULL,
+                                                        b->rows, weights, cut)
+                               : wr_embed_tokens(o->dense, o->pool, batch->ids, batch->n, false, NULL, b->rows, cut);
     if (st)
         return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
                        batch->doc[batch->n - 1].docno, wr_status_name(st));
     for (size_t i = 0; i < batch->n; i++) b->report->documents_cut += cut[i];
+    if (b->one_pass)
+        for (size_t i = 0; i < batch->n; i++) b->report->sparse_documents_cut += cut[i];
     return wr_vectors_writer_add(b->vectors, b->rows, batch->n, err);
+}
+
+static wr_status write_encoded(builder *b, wr_err *err)
+{
+    wr_token_weights weights[WR_BATCH_DOCS] = {0};
+    wr_build_report *r = b->report;
+    uint64_t t = wr_clock_now(&wr_clock_system);
+    wr_status st = write_vectors(b, weights, err);
+    r->seconds_dense += seconds_since(t);
+    t = wr_clock_now(&wr_clock_system);
+    if (!st && b->sparse)
+        st = wr_sparse_build_add(b->sparse, b->batch, b->one_pass ? weights : NULL, &r->sparse_documents_cut, err);
+    r->seconds_sparse += seconds_since(t);
+    wr_token_weights_release(weights, WR_BATCH_DOCS);
+    return st;
 }
 
 static wr_status stream(builder *b, wr_err *err)
@@ -138,18 +168,25 @@ static wr_status stream(builder *b, wr_err *err)
         t = wr_clock_now(&wr_clock_system);
         if ((st = write_terms(b, err))) return st;
         r->seconds_postings += seconds_since(t);
-        t = wr_clock_now(&wr_clock_system);
-        if ((st = write_vectors(b, err))) return st;
-        r->seconds_dense += seconds_since(t);
-        t = wr_clock_now(&wr_clock_system);
-        if (b->sparse && (st = wr_sparse_build_add(b->sparse, b->batch, &r->sparse_documents_cut, err))) return st;
-        r->seconds_sparse += seconds_since(t);
+        if ((st = write_encoded(b, err))) return st;
         r->documents += b->batch->n;
         tell(b, "documents");
     }
 }
 
 /* ---- what comes after the last document ---- */
+
+static wr_status count_postings(const char *path, uint64_t *n, wr_err *err)
+{
+    wr_sparse *sparse;
+    wr_sparse_stats s;
+    wr_status st = wr_sparse_open(&sparse, path, err);
+    if (st) return st;
+    wr_sparse_stats_get(sparse, &s);
+    *n = s.npostings;
+    wr_sparse_close(sparse);
+    return WR_OK;
+}
 
 /* One passage for each document, until long documents are cut into several. */
 static wr_status write_passages(builder *b, wr_err *err)
@@ -180,6 +217,7 @@ static wr_status commit_lexical(builder *b, wr_err *err)
     tell(b, "postings");
     b->bm25 = NULL;
     st = wr_sparse_writer_commit_bm25(bm25, path, &b->o->bm25, err);
+    if (!st) st = count_postings(path, &b->report->bm25_postings, err);
     b->report->seconds_postings += seconds_since(t);
     return st;
 }
@@ -203,10 +241,13 @@ static wr_status commit_dense(builder *b, wr_err *err)
 
 static wr_status commit_sparse(builder *b, wr_err *err)
 {
+    char path[PATH_MAX];
     if (!b->sparse) return WR_OK;
     uint64_t t = wr_clock_now(&wr_clock_system);
     tell(b, "sparse");
     wr_status st = wr_sparse_build_commit(b->sparse, b->report->documents, err);
+    if (!st) st = path_of(b, WR_FILE_SPARSE, path, err);
+    if (!st) st = count_postings(path, &b->report->sparse_postings, err);
     b->report->seconds_sparse += seconds_since(t);
     b->report->has_sparse = true;
     return st;
@@ -308,6 +349,7 @@ wr_status wr_build(const wr_build_options *options, wr_build_report *report, wr_
     wr_status st = wr_generation_begin(&b.generation, options->out, err);
     if (st) return st;
     st = open_all(&b, err);
+    if (!st) settle_passes(&b);
     if (!st) st = stream(&b, err);
     if (!st && report->documents == 0)
         st = wr_fail(err, WR_EFORMAT, "%s: no documents in it, expected at least one", options->corpus);

@@ -27,6 +27,9 @@ typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FI
 typedef enum wr_sparse_index { WR_SPARSE_INDEX_AUTO, WR_SPARSE_INDEX_EXACT, WR_SPARSE_INDEX_APPROX } wr_sparse_index;
 #define WR_CLUSTERS_FROM 1000000
 
+/* No limit to a document's learned tokens, whatever the model says. */
+#define WR_DENSITY_ALL SIZE_MAX
+
 typedef struct wr_build_options {
     const char *corpus;
     wr_corpus_format format;
@@ -38,10 +41,12 @@ typedef struct wr_build_options {
     bool fast_build;
     const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
     double prune_ratio; /* vectors that the corpus brings lose weights up to this share of their largest; 0 = none */
+    size_t density;     /* learned tokens kept of a document: 0 = as the model says, WR_DENSITY_ALL = all */
     bool no_sparse;     /* vectors that the corpus brings are left out                                   */
     wr_sparse_index sparse_index;
     wr_idf_source idf;
     const char *idf_file; /* of WR_IDF_FILE */
+    bool two_passes;      /* also where one pass of the encoder would serve both models: the same bytes, slower */
     wr_pool *pool;
     /* Called now and then on the building thread: documents so far, corpus bytes read and in all (0 = unknown). */
     void (*progress)(void *arg, const char *phase, uint64_t docs, uint64_t read, uint64_t total);
@@ -52,6 +57,8 @@ typedef struct wr_build_report {
     uint64_t documents, documents_cut; /* cut: longer than the dense model's limit */
     uint64_t sparse_documents_cut;     /* than the sparse model's                  */
     bool has_sparse;
+    bool one_pass; /* the encoder ran once for both models; its time counts as the vectors' */
+    uint64_t bm25_postings, sparse_postings;
     char generation[32];
     double seconds_read, seconds_dense, seconds_sparse, seconds_postings, seconds_graph;
 } wr_build_report;

@@ -23,6 +23,7 @@ struct wr_sparse_build {
     uint64_t *seen; /* [vocabulary] the last document that had the token, from 1 */
     uint64_t ndocs;
     bool clusters;
+    size_t density; /* tokens kept of a document, 0 = all */
 };
 
 /* Address space for the ids of a document of 64 MiB, a token for each byte. */
@@ -85,6 +86,8 @@ wr_status wr_sparse_build_open(wr_sparse_build **build, const wr_build_options *
     b->generation = generation;
     b->imported = imported;
     b->model = options->sparse ? wr_model_info_get(options->sparse) : NULL;
+    b->density = options->density ? options->density : b->model && !imported ? b->model->density : 0;
+    if (b->density == WR_DENSITY_ALL) b->density = 0;
     wr_status st = WR_OK;
     if (!imported && b->model->kind != WR_MODEL_SPARSE)
         st = wr_fail(err, WR_EARG, "%s: no learned sparse model, expected a masked language model", b->model->path);
@@ -109,26 +112,108 @@ void wr_sparse_build_close(wr_sparse_build *b)
     free(b);
 }
 
+bool wr_sparse_build_encodes(const wr_sparse_build *b)
+{
+    return !b->imported;
+}
+
+/* ---- what is kept of a document ---- */
+
+/* A document's tokens on their way to the postings. */
+typedef struct row {
+    const char **token; /* [n] */
+    uint32_t *len;
+    float *weight;
+    float *loss; /* what a query that has the token loses without it; NULL where all are kept */
+    size_t n;
+} row;
+
+static wr_status row_init(row *r, const wr_sparse_build *b, size_t n, wr_err *err)
+{
+    *r = (row){.token = malloc((n + 1) * sizeof *r->token),
+               .len = malloc((n + 1) * sizeof *r->len),
+               .weight = malloc((n + 1) * sizeof *r->weight)};
+    bool limited = b->density && n > b->density;
+    if (limited) r->loss = malloc(n * sizeof *r->loss);
+    return r->token && r->len && r->weight && (r->loss || !limited) ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+}
+
+static void row_release(row *r)
+{
+    free(r->token);
+    free(r->len);
+    free(r->weight);
+    free(r->loss);
+}
+
+/* What a query's token weighs, as far as it is known while documents stream by; a table of the corpus comes at the end,
+ * the model's own stands in for it. id < 0: no token of the model's. */
+static float query_weight(const wr_sparse_build *b, int64_t id)
+{
+    const wr_idf *idf = b->table.n ? &b->table : b->model ? wr_model_idf(b->o->sparse) : NULL;
+    if (!idf) return 1;
+    return id >= 0 && (size_t)id < idf->n ? idf->weight[id] : 0;
+}
+
+static void row_add(row *r, const wr_sparse_build *b, const char *token, float weight, int64_t id)
+{
+    if (r->loss) r->loss[r->n] = weight * query_weight(b, id);
+    r->token[r->n] = token;
+    r->len[r->n] = (uint32_t)strlen(token);
+    r->weight[r->n++] = weight;
+}
+
+static int largest_first(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* Keeps the density's number of tokens whose loss is largest, in their order; of equal losses the first. */
+static wr_status thin(row *r, size_t density, wr_err *err)
+{
+    if (!r->loss || r->n <= density) return WR_OK;
+    float *sorted = malloc(r->n * sizeof *sorted);
+    if (!sorted) return wr_fail(err, WR_ENOMEM, "out of memory");
+    memcpy(sorted, r->loss, r->n * sizeof *sorted);
+    qsort(sorted, r->n, sizeof *sorted, largest_first);
+    float least = sorted[density - 1];
+    size_t ties = 0, kept = 0;
+    for (size_t i = 0; i < density; i++) ties += !(sorted[i] > least);
+    for (size_t i = 0; i < r->n; i++) {
+        bool tie = !(r->loss[i] > least) && !(r->loss[i] < least);
+        if (!(r->loss[i] > least) && !(tie && ties)) continue;
+        ties -= tie;
+        r->token[kept] = r->token[i];
+        r->len[kept] = r->len[i];
+        r->weight[kept++] = r->weight[i];
+    }
+    r->n = kept;
+    free(sorted);
+    return WR_OK;
+}
+
+static wr_status write_row(wr_sparse_build *b, row *r, wr_err *err)
+{
+    wr_status st = thin(r, b->density, err);
+    return st ? st : wr_sparse_writer_add_weights(b->writer, r->token, r->len, r->weight, r->n, err);
+}
+
 /* ---- documents ---- */
 
 static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err)
 {
-    const char **token = malloc((doc->ntokens + 1) * sizeof *token);
-    uint32_t *len = malloc((doc->ntokens + 1) * sizeof *len);
-    float *weight = malloc((doc->ntokens + 1) * sizeof *weight), max = 0;
-    size_t n = 0;
-    wr_status st = token && len && weight ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    const wr_tokenizer *tok = b->model ? wr_model_tokenizer(b->o->sparse) : NULL;
+    row r;
+    float max = 0;
+    wr_status st = row_init(&r, b, doc->ntokens, err);
     for (size_t i = 0; i < doc->ntokens; i++) max = doc->weight[i] > max ? doc->weight[i] : max;
     for (size_t i = 0; i < doc->ntokens && !st; i++) {
         if (!(doc->weight[i] > (float)b->o->prune_ratio * max)) continue;
-        token[n] = doc->token[i];
-        len[n] = (uint32_t)strlen(doc->token[i]);
-        weight[n++] = doc->weight[i];
+        row_add(&r, b, doc->token[i], doc->weight[i], tok && r.loss ? wr_tokenizer_id(tok, doc->token[i]) : -1);
     }
-    if (!st) st = wr_sparse_writer_add_weights(b->writer, token, len, weight, n, err);
-    free(token);
-    free(len);
-    free(weight);
+    if (!st) st = write_row(b, &r, err);
+    row_release(&r);
     return st ? wr_fail_prefix(err, "document %s", doc->docno) : WR_OK;
 }
 
@@ -136,23 +221,24 @@ static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err
 static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, const char *docno, wr_err *err)
 {
     const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
-    const char **token = malloc((w->n + 1) * sizeof *token);
-    uint32_t *len = malloc((w->n + 1) * sizeof *len);
-    float *weight = malloc((w->n + 1) * sizeof *weight);
-    size_t n = 0;
-    wr_status st = token && len && weight ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+    row r;
+    wr_status st = row_init(&r, b, w->n, err);
     for (size_t i = 0; i < w->n && !st; i++) {
         const char *text = wr_tokenizer_token(tok, w->id[i]);
         if (wr_tokenizer_id(tok, text) != (int64_t)w->id[i]) continue;
-        token[n] = text;
-        len[n] = (uint32_t)strlen(text);
-        weight[n++] = w->weight[i];
+        row_add(&r, b, text, w->weight[i], (int64_t)w->id[i]);
     }
-    if (!st) st = wr_sparse_writer_add_weights(b->writer, token, len, weight, n, err);
-    free(token);
-    free(len);
-    free(weight);
+    if (!st) st = write_row(b, &r, err);
+    row_release(&r);
     return st ? wr_fail_prefix(err, "document %s", docno) : WR_OK;
+}
+
+static wr_status add_weights(wr_sparse_build *b, const wr_doc_batch *batch, const wr_token_weights *weights,
+                             wr_err *err)
+{
+    wr_status st = WR_OK;
+    for (size_t i = 0; i < batch->n && !st; i++) st = add_encoded(b, &weights[i], batch->doc[i].docno, err);
+    return st;
 }
 
 static wr_status encode(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t *cut, wr_err *err)
@@ -166,36 +252,41 @@ static wr_status encode(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t 
     if (st)
         return wr_fail(err, st, "documents %s to %s: cannot be encoded: %s", batch->doc[0].docno,
                        batch->doc[batch->n - 1].docno, wr_status_name(st));
-    for (size_t i = 0; i < batch->n && !st; i++) {
-        st = add_encoded(b, &out[i], batch->doc[i].docno, err);
-        *cut += was_cut[i];
-    }
+    st = add_weights(b, batch, out, err);
+    for (size_t i = 0; i < batch->n; i++) *cut += was_cut[i];
     wr_token_weights_release(out, batch->n);
     return st;
 }
 
-/* Which tokens the document has, however often. */
-static wr_status count(wr_sparse_build *b, const wr_text *text, uint64_t number)
+/* Which tokens the batch's document i has, however often: of all its text, also where the batch's ids end before. */
+static wr_status count(wr_sparse_build *b, const wr_doc_batch *batch, size_t i, uint64_t number)
 {
+    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
+    const wr_text *text = &batch->text[i];
     wr_tokens tokens;
-    wr_arena_reset(&b->arena, (size_t)1 << 20);
-    wr_status st =
-        wr_tokenizer_encode(wr_model_tokenizer(b->o->sparse), text->bytes, text->n, &b->arena, SIZE_MAX, &tokens);
-    for (size_t i = 0; i < tokens.n && !st; i++) {
-        uint32_t id = tokens.id[i];
+    wr_status st = WR_OK;
+    if (wr_batch_ids_serve(batch, tok, 0) && !batch->ids[i].cut)
+        tokens = batch->ids[i];
+    else {
+        wr_arena_reset(&b->arena, (size_t)1 << 20);
+        st = wr_tokenizer_encode(tok, text->bytes, text->n, &b->arena, SIZE_MAX, &tokens);
+    }
+    for (size_t t = 0; !st && t < tokens.n; t++) {
+        uint32_t id = tokens.id[t];
         b->df[id] += b->seen[id] != number;
         b->seen[id] = number;
     }
     return st;
 }
 
-wr_status wr_sparse_build_add(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t *cut, wr_err *err)
+wr_status wr_sparse_build_add(wr_sparse_build *b, const wr_doc_batch *batch, const wr_token_weights *weights,
+                              uint64_t *cut, wr_err *err)
 {
-    wr_status st = b->imported ? WR_OK : encode(b, batch, cut, err);
+    wr_status st = b->imported ? WR_OK : weights ? add_weights(b, batch, weights, err) : encode(b, batch, cut, err);
     for (size_t i = 0; i < batch->n && !st; i++) {
         b->ndocs++;
         if (b->imported) st = add_imported(b, &batch->doc[i], err);
-        if (!st && b->df && (st = count(b, &batch->text[i], b->ndocs)))
+        if (!st && b->df && (st = count(b, batch, i, b->ndocs)))
             wr_fail(err, st, "document %s: no memory for its tokens", batch->doc[i].docno);
     }
     return st;
@@ -275,6 +366,7 @@ void wr_sparse_build_describe(const wr_sparse_build *b, wr_index_info *info)
     info->sparse_query = b->query;
     info->sparse_idf = b->idf;
     info->sparse_clusters = b->clusters;
+    info->sparse_density = b->density;
     info->sparse_prune_ratio = b->imported ? b->o->prune_ratio : b->model->prune_ratio;
     if (!b->model) return;
     info->sparse_model_path = b->model->path;

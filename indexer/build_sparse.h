@@ -6,6 +6,12 @@
  *   no table: queries go through the model
  *   no model: only queries that bring their weights are answered
  * From the documents: n_t is the number of texts that have the token, or where the corpus brings vectors of vectors.
+ *
+ * A document keeps at most `density` tokens: those whose weight times the query's weight of the token is largest. That
+ * product is what a query which has the token loses without it. (Which queries there will be is not known; a token's
+ * frequency in the collection says little about those that look for this document.) Where queries have no table, or one
+ * that is computed at the end and the model has none of its own, a document's weight alone decides. Equal ones: the
+ * first by token id, or as the corpus has them.
  */
 #ifndef WR_INDEXER_BUILD_SPARSE_H
 #define WR_INDEXER_BUILD_SPARSE_H
@@ -23,8 +29,13 @@ wr_status wr_sparse_build_open(wr_sparse_build **build, const wr_build_options *
                                const wr_generation *generation, wr_corpus_format format, wr_err *err);
 void wr_sparse_build_close(wr_sparse_build *build); /* removes what was not committed; NULL is fine */
 
-/* The batch's documents, in order; adds to *cut those that the model cut. */
-wr_status wr_sparse_build_add(wr_sparse_build *build, const wr_doc_batch *batch, uint64_t *cut, wr_err *err);
+/* Whether documents are encoded, and not brought as vectors. */
+bool wr_sparse_build_encodes(const wr_sparse_build *build);
+
+/* The batch's documents, in order; adds to *cut those that the model cut. Where they are encoded, weights [batch->n]
+ * are what wr_sparse_tokens() would give, when the caller has them already; else NULL. */
+wr_status wr_sparse_build_add(wr_sparse_build *build, const wr_doc_batch *batch, const wr_token_weights *weights,
+                              uint64_t *cut, wr_err *err);
 
 wr_status wr_sparse_build_commit(wr_sparse_build *build, uint64_t documents, wr_err *err);
 

@@ -8,15 +8,19 @@
 #include "data/command.h"
 #include "data/mapfile.h"
 #include "indexer/build.h"
+#include "indexer/cmd_stats.h"
 #include "indexer/manifest.h"
 #include "models/find.h"
+
+/* --sparse-density is not given. */
+#define NO_DENSITY SIZE_MAX
 
 struct args {
     const char *corpus, *out, *format, *dense, *sparse, *sparse_index, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
     const char *precision;
     bool no_dense, no_sparse, fast_build;
     double k1, b, prune_ratio;
-    size_t threads;
+    size_t threads, density;
 };
 
 /* ---- progress ---- */
@@ -135,6 +139,10 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
     if (a->no_sparse && a->sparse) return wr_fail(err, WR_EARG, "--no-sparse and --sparse exclude each other");
     build->no_sparse = a->no_sparse;
     build->prune_ratio = a->prune_ratio;
+    build->density = a->density == NO_DENSITY ? 0 : a->density ? a->density : WR_DENSITY_ALL;
+    if (a->density != NO_DENSITY && a->density > WR_MAX_DENSITY)
+        return wr_fail(err, WR_EARG, "--sparse-density %zu: expected at most %zu, or 0 for no limit", a->density,
+                       WR_MAX_DENSITY);
     if (!(a->prune_ratio >= 0 && a->prune_ratio < 1))
         return wr_fail(err, WR_EARG, "--prune-ratio %g: expected 0 to below 1", a->prune_ratio);
     if (a->sparse_index) {
@@ -149,16 +157,30 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
     return wr_fail(err, WR_EARG, "--idf %s: expected model, corpus or a file of token weights", a->idf);
 }
 
-/* The sparse model that was named; its tokenizer alone where the documents bring their weights. */
+/* The default model's folder; where it is nowhere, what is left out is said. */
+static bool find_default(const char *name, const char *what, const char *option, char found[WR_MAX_PATH])
+{
+    wr_err err;
+    if (!wr_model_find(name, found, &err)) return true;
+    fprintf(stderr, "weir index: no %s is built: %s; %s MODEL names another model\n", what, err.text, option);
+    return false;
+}
+
+/* The sparse model that was named, its tokenizer alone where the documents bring their weights; else the default one,
+ * or none when it is nowhere. A corpus of vectors has its own vocabulary. */
 static wr_status open_sparse(const struct args *a, wr_corpus_format format, wr_model **model, wr_err *err)
 {
     wr_model_options options = {.precision = a->precision,
                                 .prune_ratio = a->prune_ratio,
                                 .tokenizer_only = wr_corpus_format_has_vectors(format)};
+    char found[WR_MAX_PATH];
     *model = NULL;
-    if (!a->sparse) return WR_OK;
+    if (a->no_sparse || (!a->sparse && options.tokenizer_only)) return WR_OK;
     wr_status st = read_max_tokens(a->max_tokens, &options, err);
-    return st ? st : wr_model_open(model, a->sparse, &options, err);
+    if (st) return st;
+    if (a->sparse) return wr_model_open(model, a->sparse, &options, err);
+    if (!find_default(WR_DEFAULT_SPARSE, "learned sparse index", "--sparse", found)) return WR_OK;
+    return wr_model_open(model, found, &options, err);
 }
 
 /* The model that was named; else the default one, or none when it is nowhere (*model stays NULL). A corpus of vectors is
@@ -174,9 +196,15 @@ static wr_status open_model(const struct args *a, wr_corpus_format format, wr_mo
     if (!st) st = read_max_tokens(a->max_tokens, &options, err);
     if (st) return st;
     if (a->dense) return wr_model_open(model, a->dense, &options, err);
-    if (!wr_model_find(WR_DEFAULT_DENSE, found, err)) return wr_model_open(model, found, &options, err);
-    fprintf(stderr, "weir index: no dense index is built: %s; --dense MODEL names another model\n", err->text);
-    return WR_OK;
+    if (!find_default(WR_DEFAULT_DENSE, "dense index", "--dense", found)) return WR_OK;
+    return wr_model_open(model, found, &options, err);
+}
+
+static void tell_passes(const wr_model *dense, const wr_model *sparse)
+{
+    if (wr_model_one_pass(dense, sparse))
+        fprintf(stderr, "weir index: %s and %s have one encoder, through which each text goes once\n",
+                wr_model_info_get(dense)->name, wr_model_info_get(sparse)->name);
 }
 
 /* ---- the summary ---- */
@@ -193,12 +221,16 @@ static void summary(const struct args *a, bool dense, const wr_build_report *r, 
     printf("%s/%s: %" PRIu64 " documents in %.1f s (%.0f/s)\n", a->out, r->generation, r->documents, seconds,
            (double)r->documents / seconds);
     printf("  reading and storing %.1f s, postings %.1f s", r->seconds_read, r->seconds_postings);
-    if (dense) printf(", vectors %.1f s, dense index %.1f s", r->seconds_dense, r->seconds_graph);
+    if (dense)
+        printf(", %s %.1f s, dense index %.1f s",
+               r->one_pass ? "vectors and learned weights (one pass of the encoder)" : "vectors", r->seconds_dense,
+               r->seconds_graph);
     if (r->has_sparse) printf(", learned sparse %.1f s", r->seconds_sparse);
     printf("\n");
     if (!wr_manifest_load(&m, a->out, &err)) {
         for (size_t i = 0; i < WR_FILE_COUNT; i++)
             if (m.file[i].present) print_size(wr_index_file_name[i], m.file[i].bytes);
+        wr_print_costs(&m, r->bm25_postings, r->sparse_postings);
         if (dense)
             printf("  dense index    %13s%s\n"
                    "  %" PRIu64 " of %" PRIu64 " documents were longer than %zu tokens and were cut\n",
@@ -216,7 +248,8 @@ static void summary(const struct args *a, bool dense, const wr_build_report *r, 
 static wr_status check(const struct args *a, wr_build_options *build, struct view *view, wr_err *err)
 {
     if (!a->corpus && !a->factory) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
-    if (!a->corpus && (a->dense || a->no_dense || a->max_tokens || a->pooling || a->sparse || a->idf))
+    if (!a->corpus &&
+        (a->dense || a->no_dense || a->max_tokens || a->pooling || a->sparse || a->idf || a->density != NO_DENSITY))
         return wr_fail(err, WR_EARG, "without --corpus only the dense index is built anew: the model stays as it is");
     if (!a->out) return wr_fail(err, WR_EARG, "no place for the index, expected --out DIR");
     if (a->threads > 1024) return wr_fail(err, WR_EARG, "--threads %zu: at most 1024", a->threads);
@@ -248,6 +281,7 @@ static wr_status index_corpus(const struct args *a, wr_err *err)
     build.sparse = sparse;
     build.pool = pool;
     build.progress = view.kind == SILENT ? NULL : show;
+    if (view.kind == BAR && model && sparse) tell_passes(model, sparse);
     view.began = wr_clock_now(&wr_clock_system);
     st = a->corpus ? wr_build(&build, &report, err) : wr_rebuild(a->out, a->factory, a->fast_build, pool, &report, err);
     if (view.kind == BAR) fprintf(stderr, "\r\033[K");
@@ -261,7 +295,7 @@ done:
 
 static int run(int argc, char **argv)
 {
-    struct args a = {.format = "auto", .progress = "auto", .k1 = 0.9, .b = 0.4};
+    struct args a = {.format = "auto", .progress = "auto", .k1 = 0.9, .b = 0.4, .density = NO_DENSITY};
     const struct wr_option options[] = {
         {"corpus", "PATH", "a BEIR folder, a file (.gz is read as is), or - for standard input", WR_OPT_TEXT,
          &a.corpus},
@@ -271,7 +305,9 @@ static int run(int argc, char **argv)
         {"dense", "MODEL", "encodes documents with MODEL (" WR_DEFAULT_DENSE " where it is found)", WR_OPT_TEXT,
          &a.dense},
         {"no-dense", NULL, "builds no dense index", WR_OPT_FLAG, &a.no_dense},
-        {"sparse", "MODEL", "a learned sparse index: encodes documents with MODEL; its tokenizer is the query's",
+        {"sparse", "MODEL",
+         "learned sparse postings of documents by MODEL, whose tokens queries have (" WR_DEFAULT_SPARSE
+         " where it is found)",
          WR_OPT_TEXT, &a.sparse},
         {"no-sparse", NULL, "builds no learned sparse index, also of a corpus of vectors", WR_OPT_FLAG, &a.no_sparse},
         {"sparse-index", "exact|approx", "with approx also what sparse[mode=approx] searches (by size)", WR_OPT_TEXT,
@@ -280,6 +316,8 @@ static int run(int argc, char **argv)
          WR_OPT_TEXT, &a.idf},
         {"prune-ratio", "R", "drops learned weights up to this share of a document's largest (0)", WR_OPT_DOUBLE,
          &a.prune_ratio},
+        {"sparse-density", "N", "keeps at most N learned tokens of a document, 0 = all (as the model says)",
+         WR_OPT_SIZE, &a.density},
         {"dense-index", "FACTORY",
          "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size); without --corpus, of the vectors in DIR",
          WR_OPT_TEXT, &a.factory},
@@ -289,7 +327,8 @@ static int run(int argc, char **argv)
         {"analyzer", "NAME", "english, none, or another language of Snowball's (english)", WR_OPT_TEXT, &a.analyzer},
         {"k1", "X", "BM25's k1 (0.9)", WR_OPT_DOUBLE, &a.k1},
         {"b", "X", "BM25's b (0.4)", WR_OPT_DOUBLE, &a.b},
-        {"precision", "P", "arithmetic of the models: fp32, bf16 or int8 (as they are stored)", WR_OPT_TEXT, &a.precision},
+        {"precision", "P", "arithmetic of the models: fp32, bf16 or int8 (as they are stored)", WR_OPT_TEXT,
+         &a.precision},
         {"threads", "N", "threads that compute (as many as this process may use)", WR_OPT_SIZE, &a.threads},
         {"fast-build", NULL, "builds FAISS's index on all threads; its bytes may differ from run to run", WR_OPT_FLAG,
          &a.fast_build},

@@ -59,6 +59,47 @@ static size_t list_parts(const wr_index *index, const wr_manifest *m, const wr_s
     return n;
 }
 
+/* ---- what a document takes ---- */
+
+enum kind { BM25, SPARSE, DENSE, KINDS };
+
+static uint64_t bytes_of(const wr_manifest *m, enum kind kind)
+{
+    const wr_manifest_file *f = m->file;
+    if (kind == BM25) return f[WR_FILE_BM25].bytes;
+    if (kind == SPARSE) return f[WR_FILE_SPARSE].bytes + f[WR_FILE_CLUSTERS].bytes;
+    return f[WR_FILE_VECTORS].bytes + f[WR_FILE_FAISS].bytes;
+}
+
+static double each(const wr_manifest *m, uint64_t n)
+{
+    return (double)n / (double)m->info.documents;
+}
+
+void wr_print_costs(const wr_manifest *m, uint64_t bm25_postings, uint64_t sparse_postings)
+{
+    static const char *const name[KINDS] = {"BM25", "learned sparse", "dense"};
+    const uint64_t postings[KINDS] = {bm25_postings, sparse_postings, 0};
+    printf("  a document:\n");
+    for (enum kind k = 0; k < KINDS; k++) {
+        if (!bytes_of(m, k)) continue;
+        printf("    %-14s %10.1f bytes", name[k], each(m, bytes_of(m, k)));
+        if (postings[k]) printf(", %.1f postings", each(m, postings[k]));
+        printf("\n");
+    }
+}
+
+/* Adds the same to the object of a kind of index. */
+static json_t *with_costs(json_t *object, const wr_manifest *m, enum kind kind, uint64_t postings)
+{
+    if (!json_is_object(object)) return object;
+    json_object_set_new(object, "bytes_per_document", json_real(each(m, bytes_of(m, kind))));
+    if (kind != DENSE) json_object_set_new(object, "postings_per_document", json_real(each(m, postings)));
+    return object;
+}
+
+/* ---- printing ---- */
+
 static void print_sparse(const wr_index_info *i, const wr_sparse_report *r)
 {
     const wr_spread *s = &r->spread;
@@ -77,10 +118,11 @@ static void print_sparse(const wr_index_info *i, const wr_sparse_report *r)
     printf("\n");
     if (!strcmp(i->sparse_documents, "model"))
         printf("    %zu tokens; %" PRIu64 " documents were cut\n", i->sparse_max_doc_tokens, i->sparse_documents_cut);
+    if (i->sparse_density) printf("    at most %zu terms of a document were kept\n", i->sparse_density);
 }
 
-static void print_text(const wr_index_info *i, const wr_sparse_stats *s, const wr_sparse_report *sparse,
-                       const struct part *part, size_t n, uint64_t total)
+static void print_text(const wr_index_info *i, const wr_manifest *m, const wr_sparse_stats *s,
+                       const wr_sparse_report *sparse, const struct part *part, size_t n, uint64_t total)
 {
     printf("%s/%s, built %s by weir %s\n", i->dir, i->generation, i->created, i->version);
     printf("  %" PRIu64 " documents, %" PRIu64 " passages; %s corpus, default pipeline %s\n", i->documents, i->passages,
@@ -92,6 +134,7 @@ static void print_text(const wr_index_info *i, const wr_sparse_stats *s, const w
                i->dense_model_name, i->dense_dim, i->dense_pooling, i->dense_normalize ? ", normalised" : "",
                i->dense_max_doc_tokens, i->dense_factory, i->dense_fast_build ? " (fast build)" : "", i->documents_cut);
     if (i->has_sparse) print_sparse(i, sparse);
+    wr_print_costs(m, s->npostings, sparse->postings.npostings);
     printf("\n%-14s %15s %12s  %s\n", "file", "bytes", "a document", "holds");
     for (size_t p = 0; p < n; p++)
         printf("%-14s %15" PRIu64 " %12.1f  %s\n", part[p].name, part[p].bytes,
@@ -108,12 +151,12 @@ static json_t *sparse_json(const wr_index *index, const wr_index_info *i, const 
                                (int)s->p5, "p50", (int)s->median, "p95", (int)s->p95, "p99", (int)s->p99, "max",
                                (int)s->most, "empty", (json_int_t)s->empty);
     json_t *sparse = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f}", "model", i->sparse_model_name,
+        "{s:s, s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f}", "model", i->sparse_model_name,
         "model_sha256", i->sparse_model_sha256, "documents", i->sparse_documents, "query", i->sparse_query, "idf",
-        i->sparse_idf, "prune_ratio", i->sparse_prune_ratio, "documents_cut", (json_int_t)i->sparse_documents_cut,
-        "terms", (json_int_t)p->nterms, "postings", (json_int_t)p->npostings, "bytes_terms", (json_int_t)p->bytes_terms,
-        "bytes_blocks", (json_int_t)p->bytes_blocks, "bytes_postings", (json_int_t)p->bytes_postings, "nonzeros",
-        counts, "flops_documents", s->flops);
+        i->sparse_idf, "prune_ratio", i->sparse_prune_ratio, "density", (json_int_t)i->sparse_density, "documents_cut",
+        (json_int_t)i->sparse_documents_cut, "terms", (json_int_t)p->nterms, "postings", (json_int_t)p->npostings,
+        "bytes_terms", (json_int_t)p->bytes_terms, "bytes_blocks", (json_int_t)p->bytes_blocks, "bytes_postings",
+        (json_int_t)p->bytes_postings, "nonzeros", counts, "flops_documents", s->flops);
     if (sparse && r->nqueries)
         json_object_update_new(sparse, json_pack("{s:f, s:I, s:f}", "flops", r->flops, "queries",
                                                  (json_int_t)r->nqueries, "query_terms", r->query_terms));
@@ -149,8 +192,10 @@ static wr_status print_json(const wr_index *index, const wr_manifest *m, const w
     json_t *root =
         json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:I, s:o}", "index", i->name, "generation",
                   i->generation, "created", i->created, "weir", i->version, "documents", (json_int_t)i->documents,
-                  "passages", (json_int_t)i->passages, "default_pipeline", i->default_pipeline, "bm25", bm25, "dense",
-                  dense, "sparse", sparse_json(index, i, sparse), "bytes", (json_int_t)total, "files", files);
+                  "passages", (json_int_t)i->passages, "default_pipeline", i->default_pipeline, "bm25",
+                  with_costs(bm25, m, BM25, s->npostings), "dense", with_costs(dense, m, DENSE, 0), "sparse",
+                  with_costs(sparse_json(index, i, sparse), m, SPARSE, sparse->postings.npostings), "bytes",
+                  (json_int_t)total, "files", files);
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     if (text) puts(text);
     free(text);
@@ -178,7 +223,7 @@ static wr_status stats(const struct args *a, wr_err *err)
     uint64_t total = 0;
     for (size_t i = 0; i < WR_FILE_COUNT; i++) total += m.file[i].bytes;
     if (!a->json)
-        print_text(wr_index_info_get(index), &s, &sparse, part, list_parts(index, &m, &s, &sparse, part), total);
+        print_text(wr_index_info_get(index), &m, &s, &sparse, part, list_parts(index, &m, &s, &sparse, part), total);
     else if ((st = print_json(index, &m, &s, &sparse, total)))
         wr_fail(err, st, "%s: out of memory", a->dir);
 done:

@@ -1,8 +1,9 @@
-/* What the two files of `weir stats` share. */
+/* What `weir stats` is made of, and what `weir index` says at its end. */
 #ifndef WR_INDEXER_CMD_STATS_H
 #define WR_INDEXER_CMD_STATS_H
 
 #include "indexer/index.h"
+#include "indexer/manifest.h"
 #include "indexer/spread.h"
 
 /* What is said of the learned sparse index. */
@@ -17,5 +18,8 @@ typedef struct wr_sparse_report {
  * that the index names. */
 wr_status wr_sparse_report_make(const wr_index *index, const char *topics, const char *sparse_model,
                                 wr_sparse_report *report, wr_err *err);
+
+/* Prints what a document takes in each kind of index that there is: bytes, and postings where their number is not 0. */
+void wr_print_costs(const wr_manifest *manifest, uint64_t bm25_postings, uint64_t sparse_postings);
 
 #endif

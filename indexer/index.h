@@ -7,11 +7,10 @@
  *     passages.bin     passage -> document map (checked file "WRPASSAG": u32 document[npassages])
  *     bm25.bin         impact postings (sparse.h)
  *     sparse.bin       learned sparse postings (sparse.h; terms are the model's tokens), absent without
- *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id), absent
- *                      where queries go through the model
- *     clusters.bin     for approximate search of sparse.bin (sparse_ann.h), absent where it is not wanted
- *     vectors.bin      dense vectors (dense.h), absent without dense
- *     dense.faiss      the FAISS index, absent for "Flat" and without dense
+ *     query.bin        the weights of a query's tokens (checked file "WRQUERYW": f32 weight[tokens] by token id),
+ * absent where queries go through the model clusters.bin     for approximate search of sparse.bin (sparse_ann.h),
+ * absent where it is not wanted vectors.bin      dense vectors (dense.h), absent without dense dense.faiss      the
+ * FAISS index, absent for "Flat" and without dense
  *
  *   lock               held by the builder at work
  *
@@ -24,7 +23,7 @@
  *   "sparse": {"model": {"path","sha256","name"} or null (then there are no token limits), "max_doc_tokens",
  *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
  *              "idf": where the table is from, "model", "corpus", "file" or "none", "clusters", "prune_ratio",
- *              "documents_cut"} or null
+ *              "density": tokens kept of a document, 0 = all, "documents_cut"} or null
  *   "tokens": {"tokenizer": sha256 (wr_tokenizer_sha256()), "max"}: whose ids docs.mdb keeps, how many of a document;
  * or null "segments": [{"base": 0, "passages": N, "documents": N, "files": [{"name","bytes","block_bytes": 1048576,
  * "xxh3": ["16 hex digits", ...]}]}], "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and
@@ -48,6 +47,9 @@
 
 typedef struct wr_index wr_index;
 
+/* The largest sparse_density, the largest vocabulary that we read. */
+#define WR_MAX_DENSITY ((size_t)1 << 24)
+
 typedef struct wr_index_info {
     const char *dir, *name; /* name: last component of dir */
     const char *generation; /* "gen-000001"                */
@@ -70,6 +72,7 @@ typedef struct wr_index_info {
     bool sparse_clusters;         /* approximate search is possible                            */
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
+    size_t sparse_density; /* at most so many tokens of a document, 0 = all */
     uint64_t sparse_documents_cut;
     const char *tokenizer_sha256; /* of the token ids in the document store; "" without */
     size_t max_ids;               /* tokens kept of a document; 0 without               */

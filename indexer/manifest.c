@@ -207,6 +207,8 @@ static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
     info->sparse_idf = choice_of(f, sparse, "idf", idf, 4);
     info->sparse_clusters = flag_of(f, sparse, "clusters");
     info->sparse_prune_ratio = real_of(f, sparse, "prune_ratio", 1);
+    if (json_object_get(sparse, "density")) /* since there is a limit to set */
+        info->sparse_density = number_of(f, sparse, "density", 0, WR_MAX_DENSITY);
     info->sparse_documents_cut = number_of(f, sparse, "documents_cut", 0, UINT32_MAX);
     read_sparse_model(f, sparse, info);
     if (!*info->sparse_model_sha256 && strcmp(info->sparse_query, "none"))
@@ -388,9 +390,10 @@ static json_t *dense_json(const wr_index_info *i)
 static json_t *sparse_json(const wr_index_info *i)
 {
     if (!i->has_sparse) return json_null();
-    json_t *sparse = json_pack("{s:s, s:s, s:s, s:b, s:f, s:I, s:n}", "documents", i->sparse_documents, "query",
-                               i->sparse_query, "idf", i->sparse_idf, "clusters", (int)i->sparse_clusters, "prune_ratio",
-                               i->sparse_prune_ratio, "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
+    json_t *sparse = json_pack("{s:s, s:s, s:s, s:b, s:f, s:I, s:I, s:n}", "documents", i->sparse_documents, "query",
+                               i->sparse_query, "idf", i->sparse_idf, "clusters", (int)i->sparse_clusters,
+                               "prune_ratio", i->sparse_prune_ratio, "density", (json_int_t)i->sparse_density,
+                               "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
     if (!sparse || !i->sparse_model_sha256 || !*i->sparse_model_sha256) return sparse;
     json_t *model = json_pack("{s:s, s:s, s:s}", "path", i->sparse_model_path, "sha256", i->sparse_model_sha256, "name",
                               i->sparse_model_name);
