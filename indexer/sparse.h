@@ -171,6 +171,24 @@ wr_status wr_sparse_search_exhaustive(const wr_sparse *sparse, const wr_sparse_q
 /* Stored impact of one term in one document (0 when it does not occur), for explanations. */
 float wr_sparse_impact(const wr_sparse *sparse, uint32_t term, uint32_t docid);
 
+/* A term's name, not NUL-terminated, borrowed from the map; NULL when the id does not exist. */
+const char *wr_sparse_name(const wr_sparse *sparse, uint32_t term, size_t *len);
+
+/* What one term of a query adds to the score of one document. */
+typedef struct wr_sparse_share {
+    uint32_t term;
+    float query;  /* its weight in the query                                      */
+    float impact; /* as stored, wr_sparse_impact()                                */
+    double added; /* query * impact, taken to the next multiple of the unit above */
+} wr_sparse_share;
+
+/* The shares of a score that wr_sparse_search(), its two-phase form or wr_sparse_ann_search() gave this document for this
+ * query: share[*n], room for query->n is the caller's, those terms that the document has, in the query's order. All are
+ * multiples of *unit, so their sum in double is exact, and it is the score to the bit. One look-up a term; the arena is
+ * left as it was. WR_ENOMEM when it is exhausted: 128 bytes a term. */
+wr_status wr_sparse_explain(const wr_sparse *sparse, const wr_sparse_query *query, uint32_t docid, wr_arena *arena,
+                            wr_sparse_share *share, size_t *n, double *unit);
+
 /* Reads every byte and checks what opening did not: order of docids and terms, block maxima, counts. For fsck, beside
  * the checksums of the manifest: a docid that became another one in order is theirs to find. */
 wr_status wr_sparse_verify(const wr_sparse *sparse, wr_err *err);

@@ -38,6 +38,7 @@ typedef struct wr_list_job {
     wr_hits hits;
     double ms;
     wr_status status;
+    bool products; /* the scores are sums of products in double, as two phases make them: see search_twice() */
     atomic_bool published;
 } wr_list_job;
 
@@ -63,6 +64,12 @@ struct wr_scratch {
     const char *const *given;  /* [ngiven] tokens of the learned sparse query that the request brought, or NULL */
     const float *given_weight; /* [ngiven] */
     size_t ngiven;
+    /* The queries as they were searched, for explanations. The learned one is a copy that the task makes where room_term
+     * is not NULL; valid once a list of it is published. */
+    wr_sparse_query bm25_query, sparse_query;
+    uint32_t *room_term; /* [room] */
+    float *room_weight;  /* [room] */
+    size_t room;
     wr_tokens ids[WR_MAX_QUERY_IDS]; /* [nids] the query's, see wr_query_tokens() */
     const char *ids_of[WR_MAX_QUERY_IDS]; /* [nids] wr_tokenizer_sha256() */
     size_t nids;
@@ -90,6 +97,35 @@ typedef struct wr_cross_job {
     atomic_size_t cut;     /* pairs longer than the model takes */
     _Atomic wr_status status;
 } wr_cross_job;
+
+/* What a stage made, kept for the hits' stage_score and stage_rank. */
+typedef struct wr_trace {
+    const uint32_t *docid; /* [n] best first */
+    const float *score;    /* [n] */
+    size_t n;
+} wr_trace;
+
+/* What a rerank stage got and gave, kept for explanations. */
+typedef struct wr_step {
+    const uint32_t *docid; /* [n] as the stage got them            */
+    const float *score;    /* [n] as it got them                   */
+    const uint32_t *after; /* [n] as it left them                  */
+    size_t n;
+    float min, max;        /* of the scores, as it got them, of what it scored itself; where it mixes both */
+} wr_step;
+
+/* The ranking while it passes through the stages. */
+typedef struct wr_ranking {
+    uint32_t *docid; /* [n] served order */
+    float *score;    /* [n] */
+    uint8_t *stage;  /* [n] index of the stage that placed it */
+    size_t n;
+    wr_trace trace[WR_MAX_STAGES];
+    wr_step step[WR_MAX_STAGES]; /* of rerank stages */
+} wr_ranking;
+
+/* Explains every hit of a reply that is otherwise ready (explain.h). WR_ENOMEM. */
+wr_status wr_explain_hits(wr_scratch *scratch, const wr_ranking *rank, wr_response *reply);
 
 /* Runs the pipeline's retrievers; every scratch->list[i] is published or was left out by the deadline. */
 wr_status wr_retrieve(wr_scratch *scratch, wr_err *err);

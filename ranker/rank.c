@@ -183,6 +183,8 @@ static wr_status begin_query(wr_scratch *s, const wr_request *request, wr_err *e
     s->encode_ms = 0;
     s->nids = 0;
     s->query_tokens = s->query_tokens_used = s->sparse_tokens = s->sparse_tokens_used = 0;
+    s->bm25_query = s->sparse_query = (wr_sparse_query){0};
+    s->room_term = NULL;
     if (!s->query) return wr_fail(err, WR_ENOMEM, "query: out of memory");
     if (!request->dense || !s->ranker->encoder) return WR_OK;
     size_t dim = wr_dense_dim(wr_index_dense(s->ranker->index));
@@ -223,21 +225,6 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
 
 /* ---- the ranking while it passes through the stages ---- */
 
-/* What a stage made, kept for the hits' stage_score and stage_rank. */
-typedef struct trace {
-    const uint32_t *docid; /* [n] best first */
-    const float *score;    /* [n] */
-    size_t n;
-} trace;
-
-typedef struct ranking {
-    uint32_t *docid; /* [n] served order */
-    float *score;    /* [n] */
-    uint8_t *stage;  /* [n] index of the stage that placed it */
-    size_t n;
-    trace trace[WR_MAX_STAGES];
-} ranking;
-
 static void degrade(wr_response *reply, const char *stage, wr_reason reason, uint64_t planned, uint64_t done)
 {
     reply->degraded[reply->ndegraded++] =
@@ -252,14 +239,14 @@ static wr_stage_report *report(wr_response *reply, const wr_stage *stage, double
 }
 
 /* What the retrievers published: one trace and one report each; what is missing is named. */
-static void collect(wr_scratch *s, ranking *rank, wr_response *reply, wr_hits *list, double *weight)
+static void collect(wr_scratch *s, wr_ranking *rank, wr_response *reply, wr_hits *list, double *weight)
 {
     for (size_t i = 0; i < s->pipeline.nlists; i++) {
         wr_list_job *job = &s->list[i];
         bool there = atomic_load_explicit(&job->published, memory_order_acquire);
         list[i] = there ? job->hits : (wr_hits){.partial = true};
         weight[i] = job->stage->weight;
-        rank->trace[reply->nstages] = (trace){list[i].docid, list[i].score, list[i].n};
+        rank->trace[reply->nstages] = (wr_trace){list[i].docid, list[i].score, list[i].n};
         report(reply, job->stage, there ? job->ms : wr_budget_elapsed_ms(&s->budget), list[i].seen, list[i].n);
         if (list[i].partial && job->stage->kind == WR_SPARSE && !wr_sparse_can_query(s))
             degrade(reply, job->stage->name, WR_REASON_MODEL_UNAVAILABLE, job->stage->depth, 0);
@@ -275,7 +262,7 @@ static void collect(wr_scratch *s, ranking *rank, wr_response *reply, wr_hits *l
 }
 
 /* Room for a new order of the ranking. */
-static wr_status new_order(wr_arena *arena, size_t n, ranking *out)
+static wr_status new_order(wr_arena *arena, size_t n, wr_ranking *out)
 {
     out->n = n;
     out->docid = wr_arena_alloc(arena, n * sizeof *out->docid);
@@ -284,7 +271,7 @@ static wr_status new_order(wr_arena *arena, size_t n, ranking *out)
     return out->docid && out->score && out->stage ? WR_OK : WR_ENOMEM;
 }
 
-static wr_status first_stage(wr_scratch *s, ranking *rank, wr_response *reply, wr_err *err)
+static wr_status first_stage(wr_scratch *s, wr_ranking *rank, wr_response *reply, wr_err *err)
 {
     wr_hits list[WR_MAX_LISTS], hits;
     double weight[WR_MAX_LISTS];
@@ -298,7 +285,7 @@ static wr_status first_stage(wr_scratch *s, ranking *rank, wr_response *reply, w
         st = (fuse->kind == WR_RRF ? wr_fuse_rrf : wr_fuse_lin)(list, weight, s->pipeline.nlists, fuse->depth,
                                                                 &s->arena, &hits);
         if (st) return wr_fail(err, st, "fusion: out of memory");
-        rank->trace[reply->nstages] = (trace){hits.docid, hits.score, hits.n};
+        rank->trace[reply->nstages] = (wr_trace){hits.docid, hits.score, hits.n};
         report(reply, fuse, wr_budget_elapsed_ms(&s->budget) - start, hits.seen, hits.n);
     }
     if (new_order(&s->arena, hits.n, rank)) return wr_fail(err, WR_ENOMEM, "ranking: out of memory");
@@ -321,7 +308,7 @@ static wr_status interpolate(float *head, const float *before, size_t n, double 
 }
 
 /* The scored documents as the stage itself ranks them, for the trace. */
-static wr_status keep_trace(wr_arena *arena, const ranking *order, size_t head, trace *out)
+static wr_status keep_trace(wr_arena *arena, const wr_ranking *order, size_t head, wr_trace *out)
 {
     uint32_t *docid = wr_arena_alloc(arena, head * sizeof *docid);
     float *score = wr_arena_alloc(arena, head * sizeof *score);
@@ -329,16 +316,26 @@ static wr_status keep_trace(wr_arena *arena, const ranking *order, size_t head, 
     memcpy(docid, order->docid, head * sizeof *docid);
     memcpy(score, order->score, head * sizeof *score);
     wr_hits_sort(docid, score, head);
-    *out = (trace){docid, score, head};
+    *out = (wr_trace){docid, score, head};
     return WR_OK;
+}
+
+static void keep_step(const wr_ranking *rank, const float *before, size_t head, const uint32_t *after, wr_step *out)
+{
+    *out = (wr_step){.docid = rank->docid, .score = rank->score, .after = after, .n = rank->n};
+    if (head) out->min = out->max = before[0];
+    for (size_t i = 1; i < head; i++) {
+        out->min = before[i] < out->min ? before[i] : out->min;
+        out->max = before[i] > out->max ? before[i] : out->max;
+    }
 }
 
 /* Moves what was scored to the head, best first; the others keep their order behind it. Each done flag is read once:
  * a straggler may raise another while we look. */
-static wr_status reorder(wr_scratch *s, ranking *rank, const wr_cross_job *job, const wr_stage *stage, size_t index,
+static wr_status reorder(wr_scratch *s, wr_ranking *rank, const wr_cross_job *job, const wr_stage *stage, size_t index,
                          size_t *nhead)
 {
-    ranking order;
+    wr_ranking order;
     size_t head = 0, tail = 0, n = rank->n;
     float *before = wr_arena_alloc(&s->arena, n * sizeof *before);
     uint32_t *rest = wr_arena_alloc(&s->arena, n * sizeof *rest);
@@ -353,6 +350,7 @@ static wr_status reorder(wr_scratch *s, ranking *rank, const wr_cross_job *job, 
         before[head++] = rank->score[i];
     }
     if (keep_trace(&s->arena, &order, head, &rank->trace[index])) return WR_ENOMEM;
+    keep_step(rank, before, head, order.docid, &rank->step[index]);
     if (stage->weight < 1 && interpolate(order.score, before, head, stage->weight, &s->arena)) return WR_ENOMEM;
     wr_hits_sort(order.docid, order.score, head);
     memset(order.stage, (int)index, head);
@@ -370,13 +368,14 @@ static wr_status reorder(wr_scratch *s, ranking *rank, const wr_cross_job *job, 
 }
 
 /* A stage of the default pipeline whose model is not loaded: the list stays as it is. */
-static void leave_out(const wr_stage *stage, size_t planned, const ranking *rank, wr_response *reply)
+static void leave_out(const wr_stage *stage, size_t planned, wr_ranking *rank, wr_response *reply)
 {
+    keep_step(rank, NULL, 0, rank->docid, &rank->step[reply->nstages]);
     report(reply, stage, 0, rank->n, rank->n)->reranks = true;
     degrade(reply, stage->name, WR_REASON_MODEL_UNAVAILABLE, planned, 0);
 }
 
-static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, ranking *rank, wr_response *reply, wr_err *err)
+static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *rank, wr_response *reply, wr_err *err)
 {
     const wr_model *model = wr_loaded_cross(s->ranker->loaded, stage->model);
     size_t n = rank->n < stage->depth ? rank->n : stage->depth, head = 0;
@@ -411,7 +410,7 @@ static int place_order(const void *a, const void *b)
 }
 
 /* Fills column t of every hit: where the stage had it, and with which score. */
-static wr_status fill_column(wr_scratch *s, const trace *from, size_t t, wr_response *reply)
+static wr_status fill_column(wr_scratch *s, const wr_trace *from, size_t t, wr_response *reply)
 {
     size_t mark = wr_arena_mark(&s->arena);
     place *all = wr_arena_alloc(&s->arena, from->n * sizeof *all);
@@ -428,7 +427,7 @@ static wr_status fill_column(wr_scratch *s, const trace *from, size_t t, wr_resp
     return WR_OK;
 }
 
-static wr_status fill(wr_scratch *s, const ranking *rank, wr_response *reply, wr_err *err)
+static wr_status fill(wr_scratch *s, const wr_ranking *rank, wr_response *reply, wr_err *err)
 {
     const wr_request *request = s->request;
     size_t from = request->offset < rank->n ? request->offset : rank->n;
@@ -468,7 +467,7 @@ static wr_status refuse_degraded(const wr_request *request, const wr_degraded *f
 
 wr_status wr_rank(wr_ranker *r, const wr_request *request, wr_scratch *s, wr_response *reply, wr_err *err)
 {
-    ranking rank = {0};
+    wr_ranking rank = {0};
     (void)r;
     memset(reply, 0, sizeof *reply);
     settle(s);
@@ -481,6 +480,7 @@ wr_status wr_rank(wr_ranker *r, const wr_request *request, wr_scratch *s, wr_res
     if (st) return st;
     wr_scores_monotone(rank.score, rank.n, 0);
     if ((st = fill(s, &rank, reply, err))) return st;
+    if (request->explain && (st = wr_explain_hits(s, &rank, reply))) return wr_fail(err, st, "explain: out of memory");
     reply->took_ms = wr_budget_elapsed_ms(&s->budget);
     return request->strict && reply->ndegraded ? refuse_degraded(request, &reply->degraded[0], err) : WR_OK;
 }

@@ -22,6 +22,7 @@
 #include "data/pool.h"
 #include "data/status.h"
 #include "indexer/index.h"
+#include "ranker/explain.h"
 #include "ranker/loaded.h"
 #include "ranker/pipeline.h"
 
@@ -49,6 +50,7 @@ typedef struct wr_request {
     const char *pipeline; /* NULL = "default" */
     bool return_text;     /* fill title, text and metadata of the hits */
     bool strict;          /* a degraded answer is WR_STOPPED; the reply is filled all the same */
+    bool explain;         /* fill explain of the hits: explain.h says what that costs */
     const float *dense;   /* [ndense] the query's vector instead of encoding it, or NULL */
     size_t ndense;
     const char *const *sparse_token; /* [nsparse] the query's tokens instead of its text's, or NULL */
@@ -77,6 +79,7 @@ typedef struct wr_hit {
     float stage_score[WR_MAX_STAGES];
     uint32_t stage_rank[WR_MAX_STAGES]; /* from 1 */
     wr_doc doc; /* docno always; title, text, metadata when return_text; borrowed from the ranker */
+    const wr_explain *explain; /* how its score came about; NULL unless it was asked for */
 } wr_hit;
 
 typedef struct wr_stage_report {

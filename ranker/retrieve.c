@@ -158,6 +158,7 @@ wr_status wr_retrieve(wr_scratch *s, wr_err *err)
         if (s->list[i].stage->kind != WR_BM25) continue;
         if (!analysed) st = lexical_query(s, &query);
         analysed = true;
+        s->bm25_query = query;
         if (!st) st = retrieve_bm25(s, &s->list[i], &query);
     }
     if (!st && sparse_here) wr_retrieve_sparse_here(s);

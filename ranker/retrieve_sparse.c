@@ -170,6 +170,23 @@ static wr_status weigh(wr_scratch *s, wr_arena *arena, wr_sparse_query *out)
     return has_table(s) ? looked_up_query(s, arena, out) : inferred_query(s, arena, out);
 }
 
+/* Room for the query as it is searched, when the hits are to be explained: at most so many tokens can weigh. */
+static wr_status open_room(wr_scratch *s)
+{
+    s->room = s->given ? s->ngiven : has_table(s) ? s->sparse_ids.n : wr_model_info_get(s->ranker->expander)->vocab;
+    s->room_term = wr_arena_alloc(&s->arena, s->room * sizeof *s->room_term);
+    s->room_weight = wr_arena_alloc(&s->arena, s->room * sizeof *s->room_weight);
+    return s->room_term && s->room_weight ? WR_OK : WR_ENOMEM;
+}
+
+static void keep_query(wr_scratch *s, const wr_sparse_query *query)
+{
+    if (!s->room_term || !query->n || query->n > s->room) return;
+    memcpy(s->room_term, query->term, query->n * sizeof *query->term);
+    memcpy(s->room_weight, query->weight, query->n * sizeof *query->weight);
+    s->sparse_query = (wr_sparse_query){.term = s->room_term, .weight = s->room_weight, .n = query->n};
+}
+
 bool wr_sparse_can_query(const wr_scratch *s)
 {
     return s->given || s->ranker->expander;
@@ -200,10 +217,11 @@ static wr_status search_once(const wr_scratch *s, const wr_sparse_query *query, 
                             hits);
 }
 
-static wr_status search_twice(const wr_scratch *s, const wr_stage *stage, const wr_sparse_query *query, wr_arena *arena,
+static wr_status search_twice(const wr_scratch *s, wr_list_job *job, const wr_sparse_query *query, wr_arena *arena,
                               wr_hits *hits)
 {
     const wr_sparse *sparse = wr_index_sparse(s->ranker->index);
+    const wr_stage *stage = job->stage;
     size_t window = stage->depth * TWO_PHASE_EXPANSION;
     window = window < TWO_PHASE_LEAST ? TWO_PHASE_LEAST : window > WR_MAX_K ? WR_MAX_K : window;
     wr_sparse_query heavy;
@@ -211,6 +229,7 @@ static wr_status search_twice(const wr_scratch *s, const wr_stage *stage, const 
     if (!st && heavy.n == query->n) return search_once(s, query, stage->depth, arena, hits);
     if (!st) st = search_once(s, &heavy, window, arena, hits);
     if (st) return st;
+    job->products = true;
     for (size_t i = 0; i < hits->n; i++) {
         double sum = 0;
         for (size_t t = 0; t < query->n; t++)
@@ -222,15 +241,16 @@ static wr_status search_twice(const wr_scratch *s, const wr_stage *stage, const 
     return WR_OK;
 }
 
-static wr_status search(const wr_scratch *s, const wr_stage *stage, const wr_sparse_query *query, wr_arena *arena,
+static wr_status search(const wr_scratch *s, wr_list_job *job, const wr_sparse_query *query, wr_arena *arena,
                         wr_hits *hits)
 {
+    const wr_stage *stage = job->stage;
     bool approx = stage->mode == WR_SPARSE_APPROX || stage->heap_factor > 0 || stage->query_cut;
     const wr_sparse_ann_options options = {(float)stage->heap_factor, (uint32_t)stage->query_cut};
     if (approx)
         return wr_sparse_ann_search(wr_index_clusters(s->ranker->index), query, stage->depth, &options, s->exclude,
                                     s->nexclude, &s->budget, arena, hits);
-    if (stage->two_phase > 0) return search_twice(s, stage, query, arena, hits);
+    if (stage->two_phase > 0) return search_twice(s, job, query, arena, hits);
     return search_once(s, query, stage->depth, arena, hits);
 }
 
@@ -253,11 +273,12 @@ static void run_lists(wr_scratch *s, wr_arena *arena)
     wr_sparse_query query = {0};
     uint64_t start = wr_clock_now(&wr_clock_system);
     wr_status st = weigh(s, arena, &query);
+    if (!st) keep_query(s, &query);
     for (size_t i = 0; i < s->pipeline.nlists; i++) {
         wr_list_job *job = &s->list[i];
         wr_hits hits = {0};
         if (job->stage->kind != WR_SPARSE) continue;
-        job->status = st ? st : search(s, job->stage, &query, arena, &hits);
+        job->status = st ? st : search(s, job, &query, arena, &hits);
         job->ms = ms_since(start);
         if (job->status) continue;
         keep(job, &hits);
@@ -290,6 +311,7 @@ wr_status wr_retrieve_sparse_start(wr_scratch *s, bool *later)
     }
     if (!any || !wr_sparse_can_query(s)) return WR_OK;
     wr_status st = s->given ? WR_OK : wr_query_tokens(s, s->ranker->expander, &s->sparse_ids);
+    if (!st && s->request->explain) st = open_room(s);
     if (st) return st;
     if (!lexical && (s->given || has_table(s))) {
         *later = true;

@@ -51,7 +51,7 @@ static bool search(wr_exchange *x, const wr_lease *lease)
     wr_call *call = x->call;
     wr_request request = {.query = args->query.bytes, .query_len = args->query.n, .k = args->k, .offset = args->offset,
                           .budget_ms = x->budget_ms, .arrived_ns = call->arrived_ns, .pipeline = args->pipeline.bytes,
-                          .return_text = args->return_text, .strict = args->strict,
+                          .return_text = args->return_text, .strict = args->strict, .explain = args->explain,
                           .sparse_token = args->sparse_token, .sparse_weight = args->sparse_weight,
                           .nsparse = args->nsparse};
     wr_response reply;

@@ -72,6 +72,7 @@ static void one_hit(wr_out *out, const wr_response *reply, const wr_hit *hit, si
     text(out, reply->stage[hit->stage].name);
     stage_scores(out, reply, hit);
     if (about->explain) stage_ranks(out, reply, hit);
+    if (about->explain && hit->explain) wr_reply_explain(out, reply, hit);
     if (about->return_text) contents(out, &hit->doc);
     wr_out_puts(out, "}");
 }

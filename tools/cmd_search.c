@@ -7,6 +7,7 @@
 #include "models/find.h"
 #include "ranker/rank.h"
 #include "server/reply.h"
+#include "tools/explained.h"
 
 /* Characters of a hit's text on a terminal: two lines. */
 #define EXCERPT 160
@@ -29,14 +30,6 @@ static void print_excerpt(const char *text, size_t n)
     puts(end < n ? "..." : "");
 }
 
-static void print_explained(const wr_hit *hit, const wr_response *reply)
-{
-    for (size_t s = 0; s < reply->nstages; s++)
-        if (hit->stage_rank[s])
-            printf("    %-10s rank %-5u score %.6g\n", reply->stage[s].name, hit->stage_rank[s],
-                   (double)hit->stage_score[s]);
-}
-
 static void print_text(const search_args *args, const wr_response *reply)
 {
     for (size_t i = 0; i < reply->n; i++) {
@@ -44,7 +37,7 @@ static void print_text(const search_args *args, const wr_response *reply)
         printf("%zu. %s  [%.4g %s]  %s\n", args->offset + i + 1, hit->doc.docno, (double)hit->score,
                reply->stage[hit->stage].name, hit->doc.title_len ? hit->doc.title : "");
         print_excerpt(hit->doc.text, hit->doc.text_len);
-        if (args->explain) print_explained(hit, reply);
+        if (args->explain) wr_explained_print(hit, reply);
     }
     printf("%zu hits in %.1f ms, %s:", reply->n, reply->took_ms, reply->pipeline);
     for (size_t i = 0; i < reply->nstages; i++)
@@ -75,7 +68,8 @@ static wr_status ask(const search_args *args, const char *query, wr_ranker *rank
     wr_scratch *scratch;
     wr_response reply;
     wr_request request = {.query = query, .query_len = strlen(query), .k = args->k, .offset = args->offset,
-                          .budget_ms = args->budget_ms, .pipeline = args->pipeline, .return_text = true};
+                          .budget_ms = args->budget_ms, .pipeline = args->pipeline, .return_text = true,
+                          .explain = args->explain};
     wr_status st = wr_scratch_open(&scratch, ranker, err);
     if (st) return st;
     st = wr_rank(ranker, &request, scratch, &reply, err);
@@ -123,7 +117,7 @@ static int run(int argc, char **argv)
         {"offset", "N", "hits to skip first (0)", WR_OPT_SIZE, &args.offset},
         {"budget-ms", "B", "milliseconds until the answer (no deadline)", WR_OPT_DOUBLE, &args.budget_ms},
         {"json", NULL, "the reply of POST /v1/search", WR_OPT_FLAG, &args.json},
-        {"explain", NULL, "rank and score of each hit in each stage", WR_OPT_FLAG, &args.explain},
+        {"explain", NULL, "how each hit came by its score: terms, fusion, reranking, ranks", WR_OPT_FLAG, &args.explain},
         {"cross", "[NAME=]MODEL", "loads a cross-encoder (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &args.cross},
         {"list", "[NAME=]MODEL", "refused: no decoder is supported yet", WR_OPT_LIST, &args.list},
         {"dense", "MODEL", "the query encoder (the one that the index names)", WR_OPT_TEXT, &args.dense},
