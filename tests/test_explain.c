@@ -210,7 +210,8 @@ static size_t check_term(const wr_sparse *sparse, const wr_hit *hit, size_t t, c
     cr_assert_eq(term != NULL, impact > 0, "%.*s", (int)len, text);
     if (!term) return 0;
     cr_assert_float_eq(term->query, weight, 1e-6);
-    cr_assert_leq(fabs(term->document - impact), 1.01 * stage->unit / weight + 1e-12);
+    /* taken to the next unit; what float rounded away of the stored weight is a quarter of one at most */
+    cr_assert_leq(fabs(term->document - impact), 1.3 * stage->unit / weight + 1e-12);
     return 1;
 }
 
