@@ -22,7 +22,7 @@ void wr_reply_search(wr_out *out, const wr_response *reply, const wr_reply_about
 /* Member "explain" of a hit, behind a comma: an object with a member for each stage of the reply (ranker/explain.h says
  * how the numbers belong together):
  *
- *   "bm25": {"held": true, "rank_before": null, "rank_after": 3, "score": 11.2034, "unit": 3.81e-06,
+ *   "bm25": {"held": true, "rank_before": null, "rank_after": 3, "score": 11.2034, "unit": 1.91e-06,
  *            "terms": [{"term": "tide", "count": 1, "idf": 4.21, "query": 4.21, "document": 0.612, "contribution": 2.577}]}
  *   "sparse": the same without count and idf; unit 0 when products were added (two phases)
  *   "dense": {.., "score": 0.61, "metric": "cosine"}
