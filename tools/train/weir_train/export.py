@@ -3,7 +3,7 @@ import json
 import shutil
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 def reachable(vocabulary):
@@ -82,3 +82,30 @@ def encoder_dim(model):
 def export_cross(model, base, out, max_length):
     export(model, base, out, max_length, {"architectures": ["BertForInteraction"], "join_layer": model.join,
                                           "exit_layers": list(model.exits)})
+
+
+def export_sparse(head, idf, base, out, max_length):
+    """The dense model's own weights, as they are, the head, and the queries' table: sentence-transformers' Router."""
+    base, out = Path(base), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (base / name).exists():
+            shutil.copyfile(base / name, out / name)
+    state = {"bert." + name: value for name, value in load_file(base / "model.safetensors").items()}
+    save_file({**state, **head.state_for_export()}, out / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    write_json(out / "config.json", {**config, "architectures": ["BertForMaskedLM"], "tie_word_embeddings": True})
+    write_json(out / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    where = "sentence_transformers.sparse_encoder.models."
+    write_json(out / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}])
+    write_json(out / "router_config.json", {
+        "types": {"query_0_SparseStaticEmbedding": where + "SparseStaticEmbedding", "": where + "MLMTransformer",
+                  "document_1_SpladePooling": where + "SpladePooling"},
+        "structure": {"query": ["query_0_SparseStaticEmbedding"], "document": ["", "document_1_SpladePooling"]},
+        "parameters": {"default_route": "document"}})
+    write_json(out / "document_1_SpladePooling/config.json", {
+        "pooling_strategy": "max", "activation_function": "log1p_relu", "word_embedding_dimension": len(idf)})
+    query = out / "query_0_SparseStaticEmbedding"
+    write_json(query / "config.json", {"frozen": True})
+    save_file({"weight": idf.float().contiguous()}, query / "model.safetensors", metadata={"format": "pt"})
+    shutil.copyfile(base / "tokenizer.json", query / "tokenizer.json")

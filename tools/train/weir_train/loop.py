@@ -38,6 +38,15 @@ def keep_until(log, step):
         log.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
+def grouped(model, times):
+    """The parameters in groups of one rate: first those that `times` does not name, then its entries, in order."""
+    groups = [{"params": [], "times": 1.0}] + [{"params": [], "times": factor} for factor in times.values()]
+    for name, parameter in model.named_parameters():
+        place = next((n for n, prefix in enumerate(times, 1) if name.startswith(prefix)), 0)
+        groups[place]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
+
+
 class Run:
     """The state of one training run in a folder: checkpoint.pt, log.jsonl, loss.svg.
 
@@ -45,14 +54,13 @@ class Run:
     have seen. Everything else (weights, moments, step) is in the checkpoint, written beside the old one and then renamed.
     """
 
-    def __init__(self, folder, model, steps, peak, weight_decay=0.01, save_every=120.0, head_rate=10.0):
+    def __init__(self, folder, model, steps, peak, weight_decay=0.01, save_every=120.0, times=None):
+        """times: {prefix of parameters' names: how much faster they learn}; without it heads learn ten times as fast: they
+        start from nothing and have few weights."""
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.model, self.steps, self.peak, self.save_every = model, steps, peak, save_every
-        heads = [p for n, p in model.named_parameters() if n.startswith("heads.")]
-        rest = [p for n, p in model.named_parameters() if not n.startswith("heads.")]
-        # A head starts from nothing and has few weights: it learns at ten times the encoder's rate.
-        self.groups = [{"params": rest, "times": 1.0}] + ([{"params": heads, "times": head_rate}] if heads else [])
+        self.groups = grouped(model, times or {"heads.": 10.0})
         self.optimizer = torch.optim.AdamW(self.groups, lr=peak, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
         self.step, self.seconds = 0, 0.0
         self.checkpoint = self.folder / "checkpoint.pt"

@@ -49,3 +49,19 @@ def dual_supervision(scores, pair_teacher, batch_teacher, alpha=0.75):
     other = ~torch.eye(b, dtype=torch.bool, device=scores.device)
     inb = 0.5 * ((d[:, :b][other] ** 2).mean() + (d[:, b:][other] ** 2).mean())
     return pair + alpha * inb, {"pair": pair.item(), "inb": inb.item()}
+
+
+def min_max(x):
+    """(x - min) / (max - min + 1e-6) of each row."""
+    low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+    return (x - low) / (high - low + 1e-6)
+
+
+def flops(weights, scale=1.0):
+    """sum_v (mean_i w[i,v])^2 (FLOPS, arXiv 2004.05665), of a sample of the vocabulary: times `scale`.
+
+    On the weights as they are stored it is the IDF-aware penalty of arXiv 2411.04403: gradients of the ranking loss are
+    as large as the token's idf, this one is not, so common tokens must be worth more to stay. On idf * w it is the plain
+    one.
+    """
+    return scale * (weights.mean(0) ** 2).sum()

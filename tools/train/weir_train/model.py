@@ -260,3 +260,77 @@ class CrossModel(nn.Module):
             out[prefix + "interaction.passage.weight"] = head.passage.weight.detach().float().clone()
             out[prefix + "interaction.passage.bias"] = head.passage.bias.detach().float().clone()
         return out
+
+
+class SparseHead(nn.Module):
+    """What a text says about every token of the vocabulary (BERT's masked-language-model head, tied to the embeddings):
+
+        h = LayerNorm(gelu(x W' + b)),   m[v] = max over positions of h . words[v] + bias[v]
+        w[v] = ln(1 + ln(1 + relu(m[v])))     the double logarithm of arXiv 2504.14839; special tokens weigh nothing
+    """
+
+    def __init__(self, words):
+        super().__init__()
+        self.register_buffer("words", words.detach().clone(), persistent=False)
+        dim = words.shape[1]
+        self.dense = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-12)
+        self.bias = nn.Parameter(torch.zeros(len(words)))
+
+    def start(self, states, own, seen, gain=6.0, threshold=0.22, salience=2.0, small=0.02):
+        """From nothing but the encoder: m[v] is about gain (|p| / sqrt(|p|^2 + salience^2) cos(p, own[v]) - threshold).
+
+        own [vocab, dim]: the unit state of a token that stands alone, which is what late interaction would look for if a
+        query's words did not see each other. words A' ~ own by least squares, so p A . words[v] ~ p . own[v]; tokens that
+        are `seen` (bool [vocab]) count twenty times as much. GELU is x/2 near zero: A is made small, and LayerNorm's gain
+        makes it large again. An encoder that was trained for its mean gives its keywords long states and the rest short
+        ones (12 and 2 in an abstract); LayerNorm would forget that, so the bias b lies where no word looks, across all rows
+        of words, and takes the larger share of h the shorter A p is. On the pools of ten collections the head then ranks at
+        .525 before training, at .514 without (salience 0). Threshold .22 leaves some 200 tokens of a passage; gain 6 spreads the logarithms.
+        """
+        weight = torch.where(seen, 1.05, 0.05).sqrt()[:, None]
+        a = torch.linalg.lstsq(self.words * weight, own * weight).solution
+        dim = len(a)
+        across = torch.cat([self.words, torch.full((1, dim), len(self.words) ** 0.5)])
+        blind = torch.linalg.eigh(across.T @ across).eigenvectors[:, 0]
+        with torch.no_grad():
+            unit = F.normalize(states, dim=1)
+            raw = (unit @ a.T).norm(dim=1).mean()
+            self.dense.weight.copy_(small * a)
+            self.dense.bias.copy_(small * salience * raw * blind)
+            self.norm.weight.fill_(float(gain * raw / dim ** 0.5))
+            self.norm.bias.zero_()
+            self.bias.fill_(-gain * threshold)
+
+    def hidden(self, states):
+        return self.norm(F.gelu(self.dense(states)))
+
+    def largest(self, texts, tokens):
+        """m [texts, tokens] where it is above 0, else 0; texts: a list of states [length, dim].
+
+        Only the position that won has a gradient, so the product over all positions is made without one, and the winners
+        alone (a twentieth of all) are multiplied again with one.
+        """
+        lengths = [len(x) for x in texts]
+        h = self.hidden(torch.cat(texts).to(self.dense.weight.device))
+        words, bias = self.words[tokens], self.bias[tokens]
+        with torch.no_grad():
+            logits = (words.to(h.dtype) @ h.detach().T).split(lengths, dim=1)
+            best = [part.max(1) for part in logits]
+            starts = [sum(lengths[:n]) for n in range(len(lengths))]
+            value = torch.stack([b.values for b in best]).float() + bias
+            place = torch.stack([b.indices + start for b, start in zip(best, starts)])
+            text, token = (value > 0).nonzero(as_tuple=True)
+        winners = h.float()[place[text, token]]
+        logit = (winners * words[token]).sum(1) + bias[token]
+        return torch.zeros_like(value).index_put((text, token), logit)
+
+    def weights(self, texts, tokens):
+        return torch.log1p(torch.log1p(self.largest(texts, tokens).clamp(min=0)))
+
+    def state_for_export(self):
+        name = "cls.predictions."
+        out = {name + "transform.dense.weight": self.dense.weight, name + "transform.dense.bias": self.dense.bias,
+               name + "transform.LayerNorm.weight": self.norm.weight, name + "transform.LayerNorm.bias": self.norm.bias,
+               name + "bias": self.bias}
+        return {k: v.detach().float().contiguous().clone() for k, v in out.items()}

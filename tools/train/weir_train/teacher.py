@@ -44,8 +44,9 @@ def encode_states(encoder, lists, chunk, device, take):
 
 
 class States:
-    """Unit token states of texts and their means, bf16 and fp32 on disk: `states.bin` [sum of lengths, dim], `means.npy`
-    [texts, dim], `offsets.npy` [texts + 1]. [CLS] and [SEP] are the first and last row of each."""
+    """Token states of texts (unit vectors unless written with unit=False) and their unit means, bf16 and fp32 on disk:
+    `states.bin` [sum of lengths, dim], `means.npy` [texts, dim], `offsets.npy` [texts + 1]. [CLS] and [SEP] are the first
+    and last row of each."""
 
     def __init__(self, folder):
         folder = Path(folder)
@@ -56,7 +57,7 @@ class States:
                                     dtype=torch.bfloat16).view(-1, dim)
 
     @classmethod
-    def write(cls, folder, encoder, lists, device, chunk=32):
+    def write(cls, folder, encoder, lists, device, chunk=32, unit=True):
         folder = Path(folder)
         if (folder / "means.npy").exists():  # written last
             return cls(folder)
@@ -70,7 +71,7 @@ class States:
         def take(row, states):
             states = states.float()
             means[row] = F.normalize(states.mean(0), dim=0).numpy()
-            flat[offsets[row]:offsets[row + 1]] = F.normalize(states, dim=-1).to(torch.bfloat16)
+            flat[offsets[row]:offsets[row + 1]] = (F.normalize(states, dim=-1) if unit else states).to(torch.bfloat16)
 
         encode_states(encoder, lists, chunk, device, take)
         np.save(folder / "offsets.npy", offsets)
@@ -107,3 +108,58 @@ def batch_scores(query_states, queries, states, passages, late_gain):
     flat, lengths = states.rows(passages)
     late = [late_interaction(query_states.of(q)[1:-1], flat, lengths) for q in queries]
     return query_states.means[queries] @ states.means[passages].T + late_gain * torch.stack(late)
+
+
+@torch.inference_mode()
+def read_both_ways(query_states, queries, states, passages, late_gain):
+    """As batch_scores(), of states that are no unit vectors; one product for all queries."""
+    flat, lengths = states.rows(passages)
+    words = [query_states.of(q)[1:-1] for q in queries]
+    counts = [len(x) for x in words]
+    product = F.normalize(torch.cat(words), dim=-1) @ F.normalize(flat, dim=-1).T
+    best = torch.stack([part.amax(1).float() for part in product.split(lengths.tolist(), dim=1)], 1)
+    late = torch.stack([part.mean(0) if len(part) else torch.zeros(len(passages)) for part in best.split(counts)])
+    return query_states.means[queries] @ states.means[passages].T + late_gain * late
+
+
+@torch.inference_mode()
+def apart_scores(folder, student, layer, queries, passages, offsets, cand):
+    """A cross-encoder's scores at an exit before query and passage are joined: each is encoded once, so that every pair of
+    every list costs one small product. cand[offsets[i]:offsets[i + 1]] are query i's passages; in the order of cand."""
+    encoder, head = student.encoder, student.heads[str(layer)]
+    states = States.write(folder, Truncated(encoder, layer), passages, encoder.word.weight.device, unit=False)
+    values, asked = np.zeros(len(cand), dtype=np.float32), {}
+
+    def take(row, x):
+        asked[row] = x.float()
+
+    encode_states(Truncated(encoder, layer), queries, 64, encoder.word.weight.device, take)
+    for i, q in asked.items():
+        numbers = cand[offsets[i]:offsets[i + 1]].tolist()
+        if not numbers or len(q) < 3:
+            continue
+        flat, lengths = states.rows(numbers)
+        first = torch.cumsum(lengths, 0) - lengths
+        share = head.term(q[1:-1])[:, 0].softmax(0)
+        best = [part.max(0).values.float() for part in
+                (F.normalize(flat, dim=-1) @ F.normalize(q[1:-1], dim=-1).to(flat.dtype).T).split(lengths.tolist())]
+        cosine = states.means[numbers] @ F.normalize(q.mean(0), dim=0)
+        values[offsets[i]:offsets[i + 1]] = (head.weight[0] * cosine + head.weight[1] * (torch.stack(best) @ share)
+                                             + head.passage(flat[first].float())[:, 0]).numpy()
+    return values
+
+
+class Truncated:
+    """The first layers of an encoder, as encode_states() takes one."""
+
+    def __init__(self, encoder, layers):
+        self.encoder, self.layers, self.config = encoder, layers, encoder.config
+
+    def padded(self, lists):
+        return self.encoder.padded(lists)
+
+    def embed(self, ids):
+        return self.encoder.embed(ids)
+
+    def run(self, x, mask):
+        return self.encoder.run(x, mask, 0, self.layers)
