@@ -32,6 +32,7 @@ typedef struct wr_certificate_facts {
     const wr_probe *calibration, *held_out;
     const char *calibration_from, *held_out_from; /* "our own texts", "first half of FILE" */
     double max_loss;
+    const char *like_name, *like_sha256; /* the model whose decisions were taken over, NULL = none */
 } wr_certificate_facts;
 
 /* Scores the held-out pairs with the model in `source` (as fp32) and with the one in `result` (as it is stored), and

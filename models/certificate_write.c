@@ -34,25 +34,50 @@ static double root(double square)
     return square < 0 ? -sqrt(-square) : sqrt(square);
 }
 
-static json_t *part_json(const wr_quant_part *p, double max_loss)
+/* Of a decision that was taken over it is not known what it costs. */
+static json_t *part_json(const wr_certificate_facts *f, const wr_quant_part *p)
 {
     char why[160];
+    bool adopted = f->quant->adopted;
     json_t *names = json_array();
     for (size_t i = 0; i < p->nnames; i++) json_array_append_new(names, json_string(p->name[i]));
-    json_t *out = json_pack("{s:o,s:s,s:o,s:o}", "tensors", names, "precision", p->bytes ? "int8" : "as stored",
-                            "loss_alone", number(p->alone), "loss_added", number(root(p->added)));
-    if (p->migrate && p->bytes) json_object_set_new(out, "input_scale_exponent", json_real(p->exponent));
+    json_t *out = json_pack("{s:o,s:s}", "tensors", names, "precision", p->bytes ? "int8" : "as stored");
+    if (!adopted) {
+        json_object_set_new(out, "loss_alone", number(p->alone));
+        json_object_set_new(out, "loss_added", number(root(p->added)));
+    }
+    if (p->migrate && p->bytes && !adopted) json_object_set_new(out, "input_scale_exponent", json_real(p->exponent));
     if (p->bytes) return out;
-    snprintf(why, sizeof why, "with the parts that cost less it would lift the loss above %.6g", max_loss);
+    if (adopted)
+        snprintf(why, sizeof why, "the model whose decisions were taken over keeps it as stored");
+    else
+        snprintf(why, sizeof why, "with the parts that cost less it would lift the loss above %.6g", f->max_loss);
     json_object_set_new(out, "why", json_string(why));
     return out;
 }
 
-static json_t *parts_json(const wr_quant *quant, double max_loss)
+static json_t *parts_json(const wr_certificate_facts *f)
 {
     json_t *out = json_array();
-    for (size_t i = 0; i < quant->n; i++) json_array_append_new(out, part_json(&quant->part[i], max_loss));
+    for (size_t i = 0; i < f->quant->n; i++) json_array_append_new(out, part_json(f, &f->quant->part[i]));
     return out;
+}
+
+static json_t *calibration_json(const wr_certificate_facts *f)
+{
+    char hex[WR_SHA256_HEX];
+    wr_probe_sha256(f->calibration, hex);
+    json_t *out = json_pack("{s:s,s:I,s:I,s:s,s:o,s:o}", "from", f->calibration_from, "texts",
+                            (json_int_t)f->calibration->ntexts, "pairs", (json_int_t)f->calibration->npairs, "sha256",
+                            hex, "max_loss", number(f->max_loss), "loss", number(f->quant->loss));
+    if (!f->quant->adopted) json_object_set_new(out, "loss_all_int8", number(f->quant->all_loss));
+    return out;
+}
+
+/* Whose decisions were taken over; NULL for none. */
+static json_t *like_json(const wr_certificate_facts *f)
+{
+    return f->like_name ? json_pack("{s:s,s:s}", "name", f->like_name, "sha256", f->like_sha256) : NULL;
 }
 
 static json_t *held_out_json(const wr_certificate_facts *facts, const float *want, const float *got)
@@ -156,17 +181,11 @@ static wr_status measure(const char *dir, const char *precision, const wr_probe 
 static json_t *compose(const wr_certificate_facts *f, wr_model_kind kind, json_t *source, json_t *result,
                        const float *want, const float *got, const wr_agreement *agreement)
 {
-    char hex[WR_SHA256_HEX];
-    wr_probe_sha256(f->calibration, hex);
-    json_t *calibration = json_pack("{s:s,s:I,s:I,s:s,s:o,s:o,s:o}", "from", f->calibration_from, "texts",
-                                    (json_int_t)f->calibration->ntexts, "pairs", (json_int_t)f->calibration->npairs,
-                                    "sha256", hex, "max_loss", number(f->max_loss), "loss", number(f->quant->loss),
-                                    "loss_all_int8", number(f->quant->all_loss));
-    return json_pack("{s:s,s:i,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "format", WR_CERTIFICATE_FORMAT, "version",
+    return json_pack("{s:s,s:i,s:s,s:s,s:o,s:o,s:o,s:o,s:o*,s:o,s:o,s:o}", "format", WR_CERTIFICATE_FORMAT, "version",
                      WR_CERTIFICATE_VERSION, "weir", WR_VERSION, "kind", wr_model_kind_name[kind], "source", source,
-                     "result", result, "figures", figures_json(agreement), "calibration", calibration, "parts",
-                     parts_json(f->quant, f->max_loss), "worst", worst_json(f->held_out, want, got), "held_out",
-                     held_out_json(f, want, got));
+                     "result", result, "figures", figures_json(agreement), "calibration", calibration_json(f),
+                     "decisions_from", like_json(f), "parts", parts_json(f), "worst",
+                     worst_json(f->held_out, want, got), "held_out", held_out_json(f, want, got));
 }
 
 /* ---- exits ---- */

@@ -8,7 +8,6 @@
 #include "models/encoder.h"
 #include "models/heads_mlm.h"
 #include "models/model_config.h"
-#include "models/safetensors_write.h"
 
 /* An input scale is kept if the loss alone falls below this share of what it was. */
 #define WORTHWHILE .9
@@ -132,17 +131,17 @@ static void mark(wr_quant *quant, bool bytes)
     for (size_t i = 0; i < quant->n; i++) quant->part[i].bytes = bytes;
 }
 
-/* fp32's scores, and what its layers meet: on one thread, as all write to the same place. */
-static wr_status run_floats(search *s, wr_err *err)
+/* fp32's scores, and where it is wanted what its layers meet: on one thread then, as all write to the same place. */
+static wr_status run_floats(search *s, bool see, wr_err *err)
 {
     wr_quant *q = s->quant;
     wr_model *model;
     mark(q, false);
     wr_model_options options = {.precision = "fp32", .plan = s->plan, .nplan = wr_quant_plan(q, s->plan)};
-    for (size_t i = 0, at = 0; i < q->n; at += q->part[i++].nnames)
+    for (size_t i = 0, at = 0; see && i < q->n; at += q->part[i++].nnames)
         for (size_t k = 0; k < q->part[i].nnames; k++) s->plan[at + k].seen = s->seen[i];
     wr_status st = wr_model_open(&model, s->dir, &options, err);
-    if (!st) st = score(s, model, NULL, s->want, err);
+    if (!st) st = score(s, model, see ? NULL : s->pool, s->want, err);
     wr_model_close(model);
     q->runs++;
     return st;
@@ -296,7 +295,7 @@ static wr_status choose(search *s, double max_loss, wr_err *err)
     return st;
 }
 
-/* ---- the whole search ---- */
+/* ---- room ---- */
 
 static wr_status make_room(search *s, wr_err *err)
 {
@@ -332,6 +331,28 @@ static wr_status list_exits(search *s, wr_err *err)
     return st;
 }
 
+/* ---- the model's files ---- */
+
+typedef struct files {
+    wr_model_config config;
+    wr_tensors *tensors;
+    wr_weights weights;
+} files;
+
+static wr_status open_files(files *f, const char *dir, wr_err *err)
+{
+    *f = (files){0};
+    wr_status st = wr_model_config_read(&f->config, dir, err);
+    if (!st) st = wr_tensors_open(&f->tensors, f->config.base, err);
+    return st ? st : wr_weights_init(&f->weights, f->tensors, f->config.base, err);
+}
+
+static void close_files(files *f)
+{
+    wr_weights_release(&f->weights);
+    wr_tensors_close(f->tensors);
+}
+
 static wr_status refuse_bytes(const wr_tensors *tensors, const char *dir, wr_err *err)
 {
     for (size_t i = 0; i < wr_tensors_count(tensors); i++)
@@ -341,125 +362,136 @@ static wr_status refuse_bytes(const wr_tensors *tensors, const char *dir, wr_err
     return WR_OK;
 }
 
+/* Opens what is to become bytes, and lists its parts. */
+static wr_status begin(search *s, files *f, wr_err *err)
+{
+    wr_status st = open_files(f, s->dir, err);
+    if (!st) st = refuse_bytes(f->tensors, s->dir, err);
+    if (!st) st = list_parts(s->quant, &f->config, &f->weights, err);
+    if (!st) st = list_exits(s, err);
+    return st ? st : make_room(s, err);
+}
+
+static wr_status end(search *s, files *f, wr_status st)
+{
+    release(s);
+    close_files(f);
+    if (st) wr_quant_release(s->quant);
+    return st;
+}
+
+/* ---- the whole search ---- */
+
 wr_status wr_quant_decide(wr_quant *quant, const char *dir, const wr_probe *calibration, double max_loss, wr_pool *pool,
                           wr_quant_progress *progress, void *arg, wr_err *err)
 {
     search s = {.quant = quant, .dir = dir, .probe = calibration, .pool = pool, .progress = progress, .arg = arg};
-    wr_model_config config;
-    wr_tensors *tensors = NULL;
-    wr_weights weights = {0};
+    files f;
     *quant = (wr_quant){0};
-    wr_status st = wr_model_config_read(&config, dir, err);
-    if (!st) st = wr_tensors_open(&tensors, config.base, err);
-    if (!st) st = refuse_bytes(tensors, dir, err);
-    if (!st) st = wr_weights_init(&weights, tensors, config.base, err);
-    if (!st) st = list_parts(quant, &config, &weights, err);
-    if (!st) st = list_exits(&s, err);
-    if (!st) st = make_room(&s, err);
+    wr_status st = begin(&s, &f, err);
     s.runs = (3 + sizeof exponents / sizeof *exponents) * quant->n;
-    if (!st) st = run_floats(&s, err);
-    if (!st) st = run_alone(&s, &weights, err);
+    if (!st) st = run_floats(&s, true, err);
+    if (!st) st = run_alone(&s, &f.weights, err);
     if (!st) st = run_in_order(&s, err);
     if (!st) st = choose(&s, max_loss, err);
-    release(&s);
-    wr_weights_release(&weights);
-    wr_tensors_close(tensors);
-    if (st) wr_quant_release(quant);
+    return end(&s, &f, st);
+}
+
+/* ---- the decisions of another ---- */
+
+/* Sizes that all parts follow from: the same parts in the same order then, whatever the prefixes. */
+static wr_status compare_shapes(const char *dir, const wr_model_config *c, const char *other, const wr_model_config *o,
+                                wr_err *err)
+{
+    if (o->distil != c->distil)
+        return wr_fail(err, WR_EARG, "%s: is a %s, a %s as in %s was expected", other, o->model_type, c->model_type,
+                       dir);
+    if (o->layers == c->layers && o->dim == c->dim && o->ffn == c->ffn && o->vocab == c->vocab) return WR_OK;
+    return wr_fail(err, WR_EARG,
+                   "%s: %zu layers of %zu dimensions, feed-forward %zu, %zu tokens; as in %s %zu of %zu, %zu and %zu "
+                   "were expected",
+                   other, o->layers, o->dim, o->ffn, o->vocab, dir, c->layers, c->dim, c->ffn, c->vocab);
+}
+
+/* The input scale of a matrix of bytes, borrowed from o; NULL when it has none. */
+static wr_status scale_of(files *o, const char *stem, size_t cols, const float **scale, wr_err *err)
+{
+    char name[WR_MAX_TENSOR_NAME + 16];
+    *scale = NULL;
+    snprintf(name, sizeof name, "%s.input_scale", stem);
+    if (!wr_weights_has(&o->weights, "", name)) return WR_OK;
+    wr_status st = wr_weights_get(&o->weights, "", name, 0, cols, scale, err);
+    for (size_t i = 0; i < cols && !st; i++)
+        if (!isfinite((*scale)[i]) || (*scale)[i] <= 0)
+            st = wr_fail(err, WR_EFORMAT, "tensor %s: a number above 0 was expected at place %zu", name, i);
     return st;
 }
 
-/* ---- writing ---- */
-
-/* Tensors that are written; what was made for them is owned. */
-typedef struct output {
-    wr_tensor *tensor;
-    size_t n;
-    void **owned; /* [nowned] */
-    size_t nowned;
-} output;
-
-static const wr_quant_part *part_of(const wr_quant *quant, const char *tensor)
+/* What one of their matrices is: whether bytes, and its input scale. Word embeddings have none. */
+static wr_status look_at(files *o, const wr_quant_part *theirs, size_t i, bool *bytes, const float **scale, wr_err *err)
 {
-    const char *dot = strrchr(tensor, '.');
-    if (!dot || strcmp(dot, ".weight")) return NULL;
-    size_t n = (size_t)(dot - tensor);
-    for (size_t i = 0; i < quant->n; i++)
-        for (size_t k = 0; k < quant->part[i].nnames; k++)
-            if (quant->part[i].bytes && strlen(quant->part[i].name[k]) == n &&
-                !memcmp(quant->part[i].name[k], tensor, n))
-                return &quant->part[i];
-    return NULL;
+    char name[WR_MAX_TENSOR_NAME + 8];
+    const wr_tensor *t;
+    *scale = NULL;
+    snprintf(name, sizeof name, "%s.weight", theirs->name[i]);
+    wr_status st = wr_weights_find(&o->weights, "", name, theirs->rows, theirs->cols, &t, err);
+    if (st) return st;
+    *bytes = t->dtype == WR_I8;
+    return *bytes && !theirs->table ? scale_of(o, theirs->name[i], theirs->cols, scale, err) : WR_OK;
 }
 
-static void *own(output *out, size_t bytes)
+static bool same_scale(const float *a, const float *b, size_t n)
 {
-    void *memory = malloc(bytes ? bytes : 1);
-    if (memory) out->owned[out->nowned++] = memory;
-    return memory;
+    return !a == !b && (!a || !memcmp(a, b, n * sizeof *a));
 }
 
-/* "X.weight" -> "X.weight_scale", "X.input_scale" beside it. */
-static wr_status add_vector(output *out, const char *weight, const char *ending, const float *values, size_t n)
+/* Takes the decision over. The matrices of one product must share it; a decoder follows the embeddings, which both
+ * models have. */
+static wr_status adopt_part(wr_quant_part *p, files *o, const wr_quant_part *theirs, wr_err *err)
 {
-    size_t stem = strlen(weight) - strlen("weight"), cap = stem + strlen(ending) + 1;
-    char *name = own(out, cap);
-    if (!name) return WR_ENOMEM;
-    snprintf(name, cap, "%.*s%s", (int)stem, weight, ending);
-    out->tensor[out->n++] =
-        (wr_tensor){.name = name, .dtype = WR_F32, .ndim = 1, .dim = {n}, .data = values, .bytes = n * sizeof *values};
+    const float *scale, *second;
+    bool bytes;
+    wr_status st = look_at(o, theirs, 0, &p->bytes, &scale, err);
+    if (!st && !p->table && p->nnames > 1) {
+        st = look_at(o, theirs, 1, &bytes, &second, err);
+        if (!st && (bytes != p->bytes || !same_scale(scale, second, p->cols)))
+            st = wr_fail(err, WR_EARG, "tensors %s and %s: one decision and one input scale for both were expected",
+                         theirs->name[0], theirs->name[1]);
+    }
+    if (st || !scale) return st;
+    p->migrate = malloc(p->cols * sizeof *p->migrate);
+    if (!p->migrate) return wr_fail(err, WR_ENOMEM, "out of memory");
+    memcpy(p->migrate, scale, p->cols * sizeof *p->migrate);
     return WR_OK;
 }
 
-static wr_status add_bytes(output *out, const wr_tensor *t, const wr_quant_part *p, wr_err *err)
+static wr_status adopt_parts(wr_quant *quant, files *o, const char *other, wr_err *err)
 {
-    size_t n = p->rows * p->cols;
-    float *w = malloc(n * sizeof *w), *scale = own(out, p->rows * sizeof *scale);
-    int8_t *q = own(out, n);
-    wr_status st = w && scale && q ? wr_tensor_to_f32(t, w, n, err) : wr_fail(err, WR_ENOMEM, "out of memory");
-    if (!st) {
-        wr_round_rows(w, p->migrate, p->rows, p->cols, q, scale);
-        wr_tensor *to = &out->tensor[out->n++];
-        *to = *t;
-        to->dtype = WR_I8;
-        to->data = q;
-        to->bytes = n;
-        st = add_vector(out, t->name, "weight_scale", scale, p->rows);
-        if (!st && p->migrate) st = add_vector(out, t->name, "input_scale", p->migrate, p->cols);
-        if (st) wr_fail(err, st, "out of memory");
+    wr_quant theirs = {0};
+    size_t bytes = 0;
+    wr_status st = list_parts(&theirs, &o->config, &o->weights, err);
+    for (size_t i = 0; i < quant->n && !st; i++) {
+        if ((st = adopt_part(&quant->part[i], o, &theirs.part[i], err))) wr_fail_prefix(err, "%s", other);
+        bytes += quant->part[i].bytes;
     }
-    free(w);
-    return st;
+    wr_quant_release(&theirs);
+    if (st || bytes) return st;
+    return wr_fail(err, WR_EARG, "%s: has no weights of bytes, a model that was quantized was expected", other);
 }
 
-static wr_status collect(output *out, const wr_quant *quant, const wr_tensors *tensors, wr_err *err)
+wr_status wr_quant_adopt(wr_quant *quant, const char *dir, const char *other, const wr_probe *calibration,
+                         wr_pool *pool, wr_quant_progress *progress, void *arg, wr_err *err)
 {
-    size_t n = wr_tensors_count(tensors);
-    out->tensor = calloc(3 * n, sizeof *out->tensor);
-    out->owned = calloc(4 * n, sizeof *out->owned); /* bytes, scale, and two names */
-    wr_status st = out->tensor && out->owned ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < n && !st; i++) {
-        const wr_tensor *t = wr_tensors_at(tensors, i);
-        const wr_quant_part *p = part_of(quant, t->name);
-        if (p)
-            st = add_bytes(out, t, p, err);
-        else
-            out->tensor[out->n++] = *t;
-    }
-    return st;
-}
-
-wr_status wr_quant_write(const wr_quant *quant, const char *from, const char *to, wr_err *err)
-{
-    output out = {0};
-    wr_model_config config;
-    wr_tensors *tensors = NULL;
-    wr_status st = wr_model_config_read(&config, from, err);
-    if (!st) st = wr_tensors_open(&tensors, config.base, err);
-    if (!st) st = collect(&out, quant, tensors, err);
-    if (!st) st = wr_model_dir_write(from, to, out.tensor, out.n, err);
-    for (size_t i = 0; i < out.nowned; i++) free(out.owned[i]);
-    free(out.owned);
-    free(out.tensor);
-    wr_tensors_close(tensors);
-    return st;
+    search s = {.quant = quant, .dir = dir, .probe = calibration, .pool = pool, .progress = progress, .arg = arg};
+    files f, o = {0};
+    *quant = (wr_quant){.adopted = true};
+    s.runs = 2;
+    wr_status st = begin(&s, &f, err);
+    if (!st) st = open_files(&o, other, err);
+    if (!st) st = compare_shapes(dir, &f.config, other, &o.config, err);
+    if (!st) st = run_floats(&s, false, err); /* unmarks all parts */
+    if (!st) st = adopt_parts(quant, &o, other, err);
+    close_files(&o);
+    if (!st) st = run(&s, &quant->loss, err);
+    return end(&s, &f, st);
 }

@@ -19,8 +19,11 @@
  * Step 3: the parts in the order of (loss alone)^2 + interaction / 2, half of which is the others'; and bisection for
  *         the most of them that may be bytes together within the allowed loss. The rest stay as they are stored.
  *
- * About 7 runs a part over the calibration pairs. Biases, norms, positions, types and heads stay as they are: together
- * they are a hundredth of a model.
+ * Or the decisions of another model are taken over, one that was quantised before: two models that share an encoder of
+ * floats then share its bytes as well, so that a text may pass through it once for both.
+ *
+ * About 7 runs a part over the calibration pairs, 2 in all where decisions are taken over. Biases, norms, positions,
+ * types and heads stay as they are: together they are a hundredth of a model.
  */
 #ifndef WR_MODELS_QUANTIZE_H
 #define WR_MODELS_QUANTIZE_H
@@ -40,7 +43,7 @@ typedef struct wr_quant_part {
     char name[2][WR_MAX_TENSOR_NAME]; /* [nnames] without ".weight"                                         */
     size_t nnames, rows, cols;        /* of each                                                            */
     bool table;                       /* the word embeddings                                                */
-    double alone;                     /* loss when nothing else is bytes                                    */
+    double alone;                     /* loss when nothing else is bytes; 0 where adopted, as the next two  */
     double added;                     /* square of the loss that it adds to the parts before it             */
     double exponent;                  /* a of the input scale, 0 = none                                     */
     float *migrate;                   /* [cols] the input scale, 1 / s, or NULL; owned                      */
@@ -51,8 +54,9 @@ typedef struct wr_quant {
     wr_quant_part *part; /* [n] in the order of the network */
     size_t n;
     double loss;     /* of what was decided, on the calibration pairs */
-    double all_loss; /* with every part as bytes                      */
+    double all_loss; /* with every part as bytes; 0 where adopted     */
     size_t runs;     /* of the model                                  */
+    bool adopted;    /* the decisions are another model's             */
 } wr_quant;
 
 /* Told after each run of the model: so many of about so many. */
@@ -61,6 +65,15 @@ typedef void wr_quant_progress(void *arg, size_t run, size_t runs);
 /* Decides for the model in dir, whose weights must be floats (else WR_EARG). The same decisions whatever the pool. */
 wr_status wr_quant_decide(wr_quant *quant, const char *dir, const wr_probe *calibration, double max_loss, wr_pool *pool,
                           wr_quant_progress *progress, void *arg, wr_err *err);
+
+/* Takes the decisions of the model in `other`, which was quantised before: what is I8 there becomes bytes here, with
+ * the same input scale, and the rest stays as it is. Both have the same layers and sizes; their kinds, heads and the
+ * names in front of the encoder's tensors may differ. A decoder of the vocabulary follows the word embeddings. Where
+ * the floats are those that `other` was made from, wr_quant_write() gives its bytes and its scales. quant->loss is
+ * measured, and is the caller's to judge. WR_EARG when other has other sizes or no bytes, WR_EFORMAT when a tensor of
+ * it is missing or damaged; the rest as above. */
+wr_status wr_quant_adopt(wr_quant *quant, const char *dir, const char *other, const wr_probe *calibration,
+                         wr_pool *pool, wr_quant_progress *progress, void *arg, wr_err *err);
 
 /* Writes model directory `to`, which must be vacant: `from` with the parts that were decided on as I8 with
  * ".weight_scale", and ".input_scale" where they have one (models/linear.h). */

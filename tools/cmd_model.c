@@ -38,7 +38,8 @@ static void print_join(const wr_model_info *info)
 static json_t *exits_json(const wr_model_info *info)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < info->nexits; i++) json_array_append_new(list, json_integer((json_int_t)info->exit_layers[i]));
+    for (size_t i = 0; i < info->nexits; i++)
+        json_array_append_new(list, json_integer((json_int_t)info->exit_layers[i]));
     return list;
 }
 
@@ -174,8 +175,13 @@ static int run(int argc, char **argv)
         {"json", NULL, "JSON instead of text", WR_OPT_FLAG, &args.json},
         {"out", "DIR2", "where prune and quantize write; new or empty", WR_OPT_TEXT, &args.out},
         {"sparsity", "S", "prune this share of 4 x 1 blocks", WR_OPT_DOUBLE, &args.sparsity},
+        {"like", "OTHER",
+         "quantize: take the decisions of OTHER, a model of bytes of the same sizes, instead of deciding part by part; "
+         "models that share an encoder then share its bytes",
+         WR_OPT_TEXT, &args.quantize.like},
         {"calibrate", "FILE",
-         "texts to quantize by, one a line (a cross-encoder pairs each with the lines behind it), or query<TAB>passage; "
+         "texts to quantize by, one a line (a cross-encoder pairs each with the lines behind it), or "
+         "query<TAB>passage; "
          "the second half judges the result and stands in its certificate (texts of our own)",
          WR_OPT_TEXT, &args.quantize.calibrate},
         {"max-loss", "X",
@@ -207,7 +213,7 @@ static int run(int argc, char **argv)
 const struct wr_command wr_cmd_model = {"model",
                                         "weir model info MODEL [--json]\n"
                                         "       weir model verify MODEL [--collection DIR] [--json]\n"
-                                        "       weir model quantize MODEL --out DIR2 [--calibrate FILE] [--max-loss X] "
-                                        "[--collection DIR] [--json]\n"
+                                        "       weir model quantize MODEL --out DIR2 [--like OTHER] [--calibrate FILE] "
+                                        "[--max-loss X] [--collection DIR] [--json]\n"
                                         "       weir model prune MODEL --out DIR2 --sparsity S [--json]",
                                         "says what a model is and can do, or makes another from it", run};

@@ -47,7 +47,8 @@ static wr_status read_progress(const char *text, enum progress *kind, wr_err *er
 typedef struct work {
     const wr_quantize_args *args;
     wr_pool *pool;
-    char *source; /* the model's absolute folder */
+    char *source;                                           /* the model's absolute folder */
+    char *like, like_name[128], like_sha256[WR_SHA256_HEX]; /* the other model's, where decisions are taken over */
     wr_model_kind kind;
     wr_probe calibration, held_out;
     char calibration_from[300], held_out_from[300];
@@ -78,6 +79,21 @@ static wr_status find_source(work *w, wr_err *err)
     return w->source ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
 }
 
+/* The same of the model whose decisions are taken over. */
+static wr_status find_like(work *w, wr_err *err)
+{
+    wr_model *model;
+    if (!w->args->like) return WR_OK;
+    wr_status st = wr_model_open(&model, w->args->like, NULL, err);
+    if (st) return wr_fail_prefix(err, "--like");
+    const wr_model_info *info = wr_model_info_get(model);
+    snprintf(w->like_name, sizeof w->like_name, "%s", info->name);
+    snprintf(w->like_sha256, sizeof w->like_sha256, "%s", info->sha256);
+    w->like = strdup(info->path);
+    wr_model_close(model);
+    return w->like ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
+}
+
 static wr_status read_texts(work *w, wr_err *err)
 {
     const char *file = w->args->calibrate, *slash = file ? strrchr(file, '/') : NULL;
@@ -89,17 +105,35 @@ static wr_status read_texts(work *w, wr_err *err)
     return wr_probe_read(&w->calibration, &w->held_out, w->kind, file, err);
 }
 
-static wr_status decide(work *w, wr_err *err)
+/* Takes the other model's decisions, if they keep within the limit. */
+static wr_status adopt(work *w, enum progress *progress, wr_err *err)
 {
-    enum progress progress;
+    wr_status st = wr_quant_adopt(&w->quant, w->source, w->like, &w->calibration, w->pool, show, progress, err);
+    if (st) return wr_fail_prefix(err, "--like");
+    if (w->quant.loss <= w->max_loss) return WR_OK;
+    return wr_fail(err, WR_EARG, "--max-loss %g: %s as bytes like %s loses %.4f", w->max_loss, w->source, w->like,
+                   w->quant.loss);
+}
+
+/* Decides part by part. */
+static wr_status choose(work *w, enum progress *progress, wr_err *err)
+{
     size_t bytes = 0;
-    wr_status st = read_progress(w->args->progress, &progress, err);
-    if (!st) st = wr_quant_decide(&w->quant, w->source, &w->calibration, w->max_loss, w->pool, show, &progress, err);
-    if (!st && progress == LINE) fputs("\r\033[K", stderr);
+    wr_status st = wr_quant_decide(&w->quant, w->source, &w->calibration, w->max_loss, w->pool, show, progress, err);
     for (size_t i = 0; i < w->quant.n; i++) bytes += w->quant.part[i].bytes;
     if (st || bytes) return st;
     return wr_fail(err, WR_EARG, "--max-loss %g: no part of %s can be bytes within it (all of them: %.4f)", w->max_loss,
                    w->source, w->quant.all_loss);
+}
+
+static wr_status decide(work *w, wr_err *err)
+{
+    enum progress progress;
+    wr_status st = read_progress(w->args->progress, &progress, err);
+    if (st) return st;
+    st = w->like ? adopt(w, &progress, err) : choose(w, &progress, err);
+    if (progress == LINE) fputs("\r\033[K", stderr);
+    return st;
 }
 
 /* The collection's entry in the certificate. */
@@ -124,7 +158,9 @@ static wr_status certify(work *w, wr_err *err)
                                         .held_out = &w->held_out,
                                         .calibration_from = w->calibration_from,
                                         .held_out_from = w->held_out_from,
-                                        .max_loss = w->max_loss};
+                                        .max_loss = w->max_loss,
+                                        .like_name = w->like ? w->like_name : NULL,
+                                        .like_sha256 = w->like_sha256};
     wr_status st = wr_certificate_make(&w->certificate, &facts, w->source, w->args->out, w->pool, err);
     if (!st && w->args->collection) st = add_collection(w, err);
     return st ? st : wr_certificate_write(w->certificate, w->args->out, err);
@@ -160,10 +196,8 @@ static void print_figures(const json_t *certificate)
                (int)json_integer_value(json_object_get(c, "topics")));
 }
 
-static void print_summary(const work *w)
+static void print_parts(const work *w)
 {
-    const json_t *source = json_object_get(w->certificate, "source"),
-                 *result = json_object_get(w->certificate, "result");
     size_t bytes = 0, scaled = 0;
     for (size_t i = 0; i < w->quant.n; i++) {
         const wr_quant_part *p = &w->quant.part[i];
@@ -171,14 +205,26 @@ static void print_summary(const work *w)
         scaled += p->bytes && p->migrate;
     }
     printf("%s: %zu of %zu parts as bytes, %zu of them with an input scale\n", w->args->out, bytes, w->quant.n, scaled);
-    for (size_t i = 0; i < w->quant.n; i++)
-        if (!w->quant.part[i].bytes)
-            printf("as stored     %s%s (alone it costs %.4f)\n", w->quant.part[i].name[0],
-                   w->quant.part[i].nnames > 1 ? " and value" : "", w->quant.part[i].alone);
+    if (w->like) printf("decisions     of %s, %.12s\n", w->like_name, w->like_sha256);
+    for (size_t i = 0; i < w->quant.n; i++) {
+        const wr_quant_part *p = &w->quant.part[i];
+        if (p->bytes) continue;
+        printf("as stored     %s%s", p->name[0], p->nnames > 1 ? " and value" : "");
+        if (!w->like) printf(" (alone it costs %.4f)", p->alone);
+        putchar('\n');
+    }
+}
+
+static void print_summary(const work *w)
+{
+    const json_t *source = json_object_get(w->certificate, "source"),
+                 *result = json_object_get(w->certificate, "result");
+    print_parts(w);
     printf("weights       %.1f MB, %.1f before\n", real(result, "weight_bytes") / 1e6,
            real(source, "weight_bytes") / 1e6);
-    printf("calibration   loss %.4f of %.4f allowed (with every part as bytes %.4f)\n", w->quant.loss, w->max_loss,
-           w->quant.all_loss);
+    printf("calibration   loss %.4f of %.4f allowed", w->quant.loss, w->max_loss);
+    if (!w->like) printf(" (with every part as bytes %.4f)", w->quant.all_loss);
+    putchar('\n');
     print_figures(w->certificate);
 }
 
@@ -190,6 +236,7 @@ static void release(work *w)
     wr_probe_release(&w->held_out);
     wr_pool_close(w->pool);
     free(w->source);
+    free(w->like);
 }
 
 wr_status wr_model_quantize(const wr_quantize_args *args, wr_err *err)
@@ -198,6 +245,7 @@ wr_status wr_model_quantize(const wr_quantize_args *args, wr_err *err)
     bool existed = args->out && wr_path_is_dir(args->out), written = false;
     wr_status st = check(&w, err);
     if (!st) st = find_source(&w, err);
+    if (!st) st = find_like(&w, err);
     if (!st) st = read_texts(&w, err);
     if (!st) st = wr_pool_open(&w.pool, (unsigned)args->threads, wr_model_thread_init, err);
     if (!st) st = decide(&w, err);

@@ -9,6 +9,7 @@
 
 typedef struct wr_quantize_args {
     const char *model, *out;
+    const char *like;       /* a model whose decisions are taken, or NULL */
     const char *calibrate;  /* a file of texts, NULL = our own           */
     const char *collection; /* a BEIR folder, NULL = none                */
     const char *progress;   /* auto, json or none                        */
