@@ -85,7 +85,8 @@ def export_cross(model, base, out, max_length):
 
 
 def export_sparse(head, idf, base, out, max_length):
-    """The dense model's own weights, as they are, the head, and the queries' table: sentence-transformers' Router."""
+    """The dense model's own weights, as they are, the head, and the queries' table: sentence-transformers' Router. (There the
+    table's folder has a second copy of tokenizer.json; put it in if you load the model with that.)"""
     base, out = Path(base), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
@@ -108,4 +109,3 @@ def export_sparse(head, idf, base, out, max_length):
     query = out / "query_0_SparseStaticEmbedding"
     write_json(query / "config.json", {"frozen": True})
     save_file({"weight": idf.float().contiguous()}, query / "model.safetensors", metadata={"format": "pt"})
-    shutil.copyfile(base / "tokenizer.json", query / "tokenizer.json")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from . import data, loop, mine
+from .teacher import encode_states
 
 
 def ndcg(ranking, grades, depth=10):
@@ -101,6 +102,44 @@ def judge_cross(student, words, pools, tokens=128):
             measured = pool.measure(lambda query, documents: kept[query][layer])
             out[layer].update({f"{pool.name}/{t}": v for t, v in measured.items()})
     return out
+
+
+@torch.inference_mode()
+def sparse_pools(encoder, words, pools, device, tokens=254):
+    """[(pool, {text: last states})]: the same for every head on this encoder."""
+    out = []
+    for pool in pools:
+        texts, kept = sorted(set(pool.texts.values())), {}
+
+        def take(row, states):
+            kept[texts[row]] = states.to(torch.bfloat16).clone()
+
+        encode_states(encoder, words.ids(texts, tokens), 16, device, take)
+        out.append((pool, kept))
+    return out
+
+
+@torch.inference_mode()
+def judge_sparse(head, idf, words, encoded):
+    """({collection/topic: nDCG@10}, mean number of tokens of a document that weigh anything)."""
+    out, terms, seen = {}, 0.0, 0
+    for pool, states in encoded:
+        asked = {q: sorted(v for v in set(words.ids([q], 64)[0]) if idf[v] > 0) for q in pool.queries.values()}
+        tokens = sorted({v for query in asked.values() for v in query})
+        column, texts = {v: n for n, v in enumerate(tokens)}, sorted(states)
+        weight = torch.cat([head.weights([states[t].float() for t in texts[n:n + 64]], torch.tensor(tokens))
+                            for n in range(0, len(texts), 64)])
+        row = {text: n for n, text in enumerate(texts)}
+
+        def score(query, documents):
+            own = asked[query]
+            return weight[[row[d] for d in documents]][:, [column[v] for v in own]] @ idf[own]
+
+        out.update({f"{pool.name}/{t}": v for t, v in pool.measure(score).items()})
+        some = [states[t].float() for t in texts[::max(1, len(texts) // 20)]]
+        whole = head.weights(some, torch.arange(len(idf)))
+        terms, seen = terms + float(((whole > 0) & (idf > 0)).sum()), seen + len(some)
+    return out, terms / max(seen, 1)
 
 
 def save(path, values):
