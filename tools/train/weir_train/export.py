@@ -84,7 +84,7 @@ def export_cross(model, base, out, max_length):
                                           "exit_layers": list(model.exits)})
 
 
-def export_sparse(head, idf, base, out, max_length):
+def export_sparse(head, idf, base, out, max_length, density):
     """The dense model's own weights, as they are, the head, and the queries' table: sentence-transformers' Router. (There the
     table's folder has a second copy of tokenizer.json; put it in if you load the model with that.)"""
     base, out = Path(base), Path(out)
@@ -93,9 +93,12 @@ def export_sparse(head, idf, base, out, max_length):
         if (base / name).exists():
             shutil.copyfile(base / name, out / name)
     state = {"bert." + name: value for name, value in load_file(base / "model.safetensors").items()}
-    save_file({**state, **head.state_for_export()}, out / "model.safetensors", metadata={"format": "pt"})
+    own = head.state_for_export()
+    # Half the bytes: each output is a sum over 384 of them, an error of 2^-11 of one is nothing.
+    own["cls.predictions.transform.dense.weight"] = own["cls.predictions.transform.dense.weight"].half()
+    save_file({**state, **own}, out / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    write_json(out / "config.json", {**config, "architectures": ["BertForMaskedLM"], "tie_word_embeddings": True})
+    write_json(out / "config.json", {**config, "architectures": ["BertForMaskedLM"], "tie_word_embeddings": True, "sparse_density": density})
     write_json(out / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     where = "sentence_transformers.sparse_encoder.models."
     write_json(out / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}])
