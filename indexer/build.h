@@ -17,9 +17,14 @@
 #include "indexer/sparse.h"
 #include "models/model.h"
 
-/* Where the weights of a query's tokens come from: the model where it has a table, else inference; the model's table
- * and nothing else; the documents that are indexed; a file. */
-typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_FILE } wr_idf_source;
+/* Where the weights of a query's tokens come from: where the model has a table, that, alone or with the documents as
+ * the model says, else inference; the model's table and nothing else; the documents that are indexed; both
+ * (wr_idf_blend()); a file. */
+typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_BOTH, WR_IDF_FILE } wr_idf_source;
+
+/* What a model's table counts for with WR_IDF_BOTH where the model does not say (sparse_idf_documents). Over ten
+ * collections of 125 to 31,000 documents 2,000 to 10,000 were equally good (BENCHMARKS.md). */
+#define WR_IDF_DOCUMENTS 5000
 
 /* Whether approximate search of the learned sparse postings is prepared (a second file, several times as large): by
  * default from WR_CLUSTERS_FROM passages on. Up to half a million exact search is as fast (BENCHMARKS.md, "Learned
@@ -41,7 +46,8 @@ typedef struct wr_build_options {
     bool fast_build;
     const wr_model *sparse; /* encodes documents; where the corpus brings vectors, only queries. NULL = none */
     double prune_ratio; /* vectors that the corpus brings lose weights up to this share of their largest; 0 = none */
-    size_t density;     /* learned tokens kept of a document: 0 = as the model says, WR_DENSITY_ALL = all */
+    size_t density;     /* learned tokens kept of a short document, of a longer one in proportion (build_sparse.h):
+                           0 = as the model says, WR_DENSITY_ALL = all                                           */
     bool no_sparse;     /* vectors that the corpus brings are left out                                   */
     wr_sparse_index sparse_index;
     wr_idf_source idf;

@@ -39,16 +39,17 @@ static wr_status settle_query(wr_sparse_build *b, wr_err *err)
         if (o->idf == WR_IDF_AUTO) return WR_OK;
         return wr_fail(err, WR_EARG, "--idf: there is no model whose tokens it could weigh, expected --sparse MODEL");
     }
+    bool both = o->idf == WR_IDF_BOTH || (o->idf == WR_IDF_AUTO && b->model->idf_documents && !b->imported);
     if (o->idf == WR_IDF_CORPUS || o->idf == WR_IDF_FILE || b->model->has_idf) {
         b->query = "idf";
-        b->idf = o->idf == WR_IDF_CORPUS ? "corpus" : o->idf == WR_IDF_FILE ? "file" : "model";
+        b->idf = o->idf == WR_IDF_CORPUS ? "corpus" : o->idf == WR_IDF_FILE ? "file" : both ? "both" : "model";
         return WR_OK;
     }
-    if (o->idf == WR_IDF_MODEL)
+    if (o->idf == WR_IDF_MODEL || o->idf == WR_IDF_BOTH)
         return wr_fail(err, WR_EARG,
-                       "--idf model: %s has no table of query weights (idf.json, "
+                       "--idf %s: %s has no table of query weights (idf.json, "
                        "query_token_weights.txt, query_0_SparseStaticEmbedding)",
-                       b->model->path);
+                       o->idf == WR_IDF_BOTH ? "both" : "model", b->model->path);
     if (b->model->kind != WR_MODEL_SPARSE)
         return wr_fail(err, WR_EARG,
                        "%s: no learned sparse model: it can cut queries into tokens, but not weigh them, "
@@ -58,11 +59,17 @@ static wr_status settle_query(wr_sparse_build *b, wr_err *err)
     return WR_OK;
 }
 
+/* Whether documents are counted for the table. */
+static bool counts(const wr_sparse_build *b)
+{
+    return !strcmp(b->idf, "corpus") || !strcmp(b->idf, "both");
+}
+
 static wr_status open_table(wr_sparse_build *b, wr_err *err)
 {
     const wr_tokenizer *tok = b->model ? wr_model_tokenizer(b->o->sparse) : NULL;
     if (!strcmp(b->idf, "file")) return wr_idf_read(&b->table, b->o->idf_file, tok, err);
-    if (strcmp(b->idf, "corpus") || b->imported) return WR_OK;
+    if (!counts(b) || b->imported) return WR_OK;
     size_t n = wr_tokenizer_vocab_size(tok);
     b->df = calloc(n + 1, sizeof *b->df);
     b->seen = calloc(n + 1, sizeof *b->seen);
@@ -125,15 +132,16 @@ typedef struct row {
     uint32_t *len;
     float *weight;
     float *loss; /* what a query that has the token loses without it; NULL where all are kept */
-    size_t n;
+    size_t n, limit; /* of n, 0 = none */
 } row;
 
-static wr_status row_init(row *r, const wr_sparse_build *b, size_t n, wr_err *err)
+static wr_status row_init(row *r, size_t limit, size_t n, wr_err *err)
 {
-    *r = (row){.token = malloc((n + 1) * sizeof *r->token),
+    *r = (row){.limit = limit,
+               .token = malloc((n + 1) * sizeof *r->token),
                .len = malloc((n + 1) * sizeof *r->len),
                .weight = malloc((n + 1) * sizeof *r->weight)};
-    bool limited = b->density && n > b->density;
+    bool limited = limit && n > limit;
     if (limited) r->loss = malloc(n * sizeof *r->loss);
     return r->token && r->len && r->weight && (r->loss || !limited) ? WR_OK : wr_fail(err, WR_ENOMEM, "out of memory");
 }
@@ -169,17 +177,18 @@ static int largest_first(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* Keeps the density's number of tokens whose loss is largest, in their order; of equal losses the first. */
-static wr_status thin(row *r, size_t density, wr_err *err)
+/* Keeps the limit's number of tokens whose loss is largest, in their order; of equal losses the first. */
+static wr_status thin(row *r, wr_err *err)
 {
-    if (!r->loss || r->n <= density) return WR_OK;
+    size_t limit = r->limit;
+    if (!r->loss || r->n <= limit) return WR_OK;
     float *sorted = malloc(r->n * sizeof *sorted);
     if (!sorted) return wr_fail(err, WR_ENOMEM, "out of memory");
     memcpy(sorted, r->loss, r->n * sizeof *sorted);
     qsort(sorted, r->n, sizeof *sorted, largest_first);
-    float least = sorted[density - 1];
+    float least = sorted[limit - 1];
     size_t ties = 0, kept = 0;
-    for (size_t i = 0; i < density; i++) ties += !(sorted[i] > least);
+    for (size_t i = 0; i < limit; i++) ties += !(sorted[i] > least);
     for (size_t i = 0; i < r->n; i++) {
         bool tie = !(r->loss[i] > least) && !(r->loss[i] < least);
         if (!(r->loss[i] > least) && !(tie && ties)) continue;
@@ -195,7 +204,7 @@ static wr_status thin(row *r, size_t density, wr_err *err)
 
 static wr_status write_row(wr_sparse_build *b, row *r, wr_err *err)
 {
-    wr_status st = thin(r, b->density, err);
+    wr_status st = thin(r, err);
     return st ? st : wr_sparse_writer_add_weights(b->writer, r->token, r->len, r->weight, r->n, err);
 }
 
@@ -206,7 +215,7 @@ static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err
     const wr_tokenizer *tok = b->model ? wr_model_tokenizer(b->o->sparse) : NULL;
     row r;
     float max = 0;
-    wr_status st = row_init(&r, b, doc->ntokens, err);
+    wr_status st = row_init(&r, b->density, doc->ntokens, err);
     for (size_t i = 0; i < doc->ntokens; i++) max = doc->weight[i] > max ? doc->weight[i] : max;
     for (size_t i = 0; i < doc->ntokens && !st; i++) {
         if (!(doc->weight[i] > (float)b->o->prune_ratio * max)) continue;
@@ -217,12 +226,23 @@ static wr_status add_imported(wr_sparse_build *b, const wr_doc *doc, wr_err *err
     return st ? wr_fail_prefix(err, "document %s", doc->docno) : WR_OK;
 }
 
+/* The density holds for a text of WR_DENSITY_BYTES or less, and in proportion for as much as the model reads of a longer
+ * one. */
+static size_t limit_of(const wr_sparse_build *b, size_t bytes)
+{
+    size_t longest = b->model->max_doc_tokens * WR_BYTES_OF_TOKEN;
+    if (bytes > longest) bytes = longest;
+    if (bytes <= WR_DENSITY_BYTES) return b->density;
+    return b->density * bytes / WR_DENSITY_BYTES;
+}
+
 /* Ids become tokens. A vocabulary that holds a token twice finds it under one id alone. */
-static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, const char *docno, wr_err *err)
+static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, size_t bytes, const char *docno,
+                             wr_err *err)
 {
     const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
     row r;
-    wr_status st = row_init(&r, b, w->n, err);
+    wr_status st = row_init(&r, limit_of(b, bytes), w->n, err);
     for (size_t i = 0; i < w->n && !st; i++) {
         const char *text = wr_tokenizer_token(tok, w->id[i]);
         if (wr_tokenizer_id(tok, text) != (int64_t)w->id[i]) continue;
@@ -237,7 +257,8 @@ static wr_status add_weights(wr_sparse_build *b, const wr_doc_batch *batch, cons
                              wr_err *err)
 {
     wr_status st = WR_OK;
-    for (size_t i = 0; i < batch->n && !st; i++) st = add_encoded(b, &weights[i], batch->doc[i].docno, err);
+    for (size_t i = 0; i < batch->n && !st; i++)
+        st = add_encoded(b, &weights[i], batch->text[i].n, batch->doc[i].docno, err);
     return st;
 }
 
@@ -338,6 +359,14 @@ static wr_status write_clusters(wr_sparse_build *b, const char *postings, uint64
     return st;
 }
 
+static wr_status count_table(wr_sparse_build *b, uint64_t documents)
+{
+    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
+    if (!strcmp(b->idf, "corpus")) return wr_idf_compute(&b->table, b->df, documents, tok);
+    size_t prior = b->model->idf_documents ? b->model->idf_documents : WR_IDF_DOCUMENTS;
+    return wr_idf_blend(&b->table, b->df, documents, wr_model_idf(b->o->sparse), prior, tok);
+}
+
 wr_status wr_sparse_build_commit(wr_sparse_build *b, uint64_t documents, wr_err *err)
 {
     char path[PATH_MAX];
@@ -351,11 +380,8 @@ wr_status wr_sparse_build_commit(wr_sparse_build *b, uint64_t documents, wr_err 
     if (!st) st = write_clusters(b, path, documents, err);
     if (st || strcmp(b->query, "idf")) return st;
     if (!strcmp(b->idf, "model")) return write_table(b, wr_model_idf(b->o->sparse), err);
-    if (!strcmp(b->idf, "corpus")) {
-        if (b->imported) st = count_postings(b, path, err);
-        if (!st && wr_idf_compute(&b->table, b->df, documents, wr_model_tokenizer(b->o->sparse)))
-            st = wr_fail(err, WR_ENOMEM, "index: out of memory");
-    }
+    if (counts(b) && b->imported) st = count_postings(b, path, err);
+    if (counts(b) && !st && count_table(b, documents)) st = wr_fail(err, WR_ENOMEM, "index: out of memory");
     return st ? st : write_table(b, &b->table, err);
 }
 

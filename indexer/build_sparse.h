@@ -7,7 +7,8 @@
  *   no model: only queries that bring their weights are answered
  * From the documents: n_t is the number of texts that have the token, or where the corpus brings vectors of vectors.
  *
- * A document keeps at most `density` tokens: those whose weight times the query's weight of the token is largest. That
+ * A document of up to WR_DENSITY_BYTES keeps at most `density` tokens, a longer one in proportion (a vector that the corpus
+ * brings: `density`, whatever it is of): those whose weight times the query's weight of the token is largest. That
  * product is what a query which has the token loses without it. (Which queries there will be is not known; a token's
  * frequency in the collection says little about those that look for this document.) Where queries have no table, or one
  * that is computed at the end and the model has none of its own, a document's weight alone decides. Equal ones: the
@@ -20,6 +21,11 @@
 #include "indexer/build.h"
 #include "indexer/generation.h"
 #include "indexer/index.h"
+
+/* A token of English takes five bytes, with its space; a text of 128 is what learned sparse encoders are trained on, and
+ * what their numbers of tokens a document are reported for. */
+#define WR_BYTES_OF_TOKEN 5
+#define WR_DENSITY_BYTES (128 * WR_BYTES_OF_TOKEN)
 
 typedef struct wr_sparse_build wr_sparse_build;
 

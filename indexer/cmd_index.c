@@ -151,10 +151,11 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
         build->sparse_index = a->sparse_index[0] == 'e' ? WR_SPARSE_INDEX_EXACT : WR_SPARSE_INDEX_APPROX;
     }
     if (!a->idf) return WR_OK;
-    build->idf = !strcmp(a->idf, "model") ? WR_IDF_MODEL : !strcmp(a->idf, "corpus") ? WR_IDF_CORPUS : WR_IDF_FILE;
+    build->idf = !strcmp(a->idf, "model") ? WR_IDF_MODEL : !strcmp(a->idf, "corpus") ? WR_IDF_CORPUS
+                 : !strcmp(a->idf, "both") ? WR_IDF_BOTH : WR_IDF_FILE;
     build->idf_file = a->idf;
     if (build->idf != WR_IDF_FILE || wr_path_exists(a->idf)) return WR_OK;
-    return wr_fail(err, WR_EARG, "--idf %s: expected model, corpus or a file of token weights", a->idf);
+    return wr_fail(err, WR_EARG, "--idf %s: expected model, corpus, both or a file of token weights", a->idf);
 }
 
 /* The default model's folder; where it is nowhere, what is left out is said. */
@@ -312,11 +313,11 @@ static int run(int argc, char **argv)
         {"no-sparse", NULL, "builds no learned sparse index, also of a corpus of vectors", WR_OPT_FLAG, &a.no_sparse},
         {"sparse-index", "exact|approx", "with approx also what sparse[mode=approx] searches (by size)", WR_OPT_TEXT,
          &a.sparse_index},
-        {"idf", "model|corpus|FILE", "what a query's tokens weigh (the model's table; without one the model runs)",
+        {"idf", "model|corpus|both|FILE", "what a query's tokens weigh (as the model says; without a table the model runs)",
          WR_OPT_TEXT, &a.idf},
         {"prune-ratio", "R", "drops learned weights up to this share of a document's largest (0)", WR_OPT_DOUBLE,
          &a.prune_ratio},
-        {"sparse-density", "N", "keeps at most N learned tokens of a document, 0 = all (as the model says)",
+        {"sparse-density", "N", "keeps N learned tokens for each 640 bytes of a document, 0 = all (as the model says)",
          WR_OPT_SIZE, &a.density},
         {"dense-index", "FACTORY",
          "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size); without --corpus, of the vectors in DIR",

@@ -118,7 +118,7 @@ static void print_sparse(const wr_index_info *i, const wr_sparse_report *r)
     printf("\n");
     if (!strcmp(i->sparse_documents, "model"))
         printf("    %zu tokens; %" PRIu64 " documents were cut\n", i->sparse_max_doc_tokens, i->sparse_documents_cut);
-    if (i->sparse_density) printf("    at most %zu terms of a document were kept\n", i->sparse_density);
+    if (i->sparse_density) printf("    at most %zu terms for each 640 bytes of a document were kept\n", i->sparse_density);
 }
 
 static void print_text(const wr_index_info *i, const wr_manifest *m, const wr_sparse_stats *s,

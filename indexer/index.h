@@ -22,8 +22,8 @@
  *             "factory","fast_build","documents_cut"} or null,
  *   "sparse": {"model": {"path","sha256","name"} or null (then there are no token limits), "max_doc_tokens",
  *              "max_query_tokens", "documents": "model" or "vectors" (imported), "query": "idf", "model" or "none",
- *              "idf": where the table is from, "model", "corpus", "file" or "none", "clusters", "prune_ratio",
- *              "density": tokens kept of a document, 0 = all, "documents_cut"} or null
+ *              "idf": where the table is from, "model", "corpus", "both", "file" or "none", "clusters", "prune_ratio",
+ *              "density": tokens kept of a short document, 0 = all, "documents_cut"} or null
  *   "tokens": {"tokenizer": sha256 (wr_tokenizer_sha256()), "max"}: whose ids docs.mdb keeps, how many of a document;
  * or null "segments": [{"base": 0, "passages": N, "documents": N, "files": [{"name","bytes","block_bytes": 1048576,
  * "xxh3": ["16 hex digits", ...]}]}], "xxh3": "16 hex digits": XXH3-64 of this text without its lines "created" and
@@ -68,11 +68,11 @@ typedef struct wr_index_info {
     const char *sparse_model_path, *sparse_model_sha256, *sparse_model_name; /* "" without a model       */
     const char *sparse_documents; /* "model", "vectors"                                        */
     const char *sparse_query;     /* "idf" (table), "model" (inference), "none" (given alone)  */
-    const char *sparse_idf;       /* "model", "corpus", "file", "none"                         */
+    const char *sparse_idf;       /* "model", "corpus", "both", "file", "none"                 */
     bool sparse_clusters;         /* approximate search is possible                            */
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
-    size_t sparse_density; /* at most so many tokens of a document, 0 = all */
+    size_t sparse_density; /* at most so many tokens of a short document, 0 = all */
     uint64_t sparse_documents_cut;
     const char *tokenizer_sha256; /* of the token ids in the document store; "" without */
     size_t max_ids;               /* tokens kept of a document; 0 without               */

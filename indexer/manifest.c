@@ -194,7 +194,7 @@ static void read_sparse_model(fields *f, const json_t *sparse, wr_index_info *in
 static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
 {
     static const char *const documents[] = {"model", "vectors"}, *const query[] = {"idf", "model", "none"},
-                             *const idf[] = {"model", "corpus", "file", "none"};
+                             *const idf[] = {"model", "corpus", "both", "file", "none"};
     const json_t *sparse = json_object_get(root, "sparse");
     info->sparse_model_path = info->sparse_model_sha256 = info->sparse_model_name = "";
     info->sparse_documents = info->sparse_query = info->sparse_idf = "";
@@ -204,7 +204,7 @@ static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
     f->path = "sparse.";
     info->sparse_documents = choice_of(f, sparse, "documents", documents, 2);
     info->sparse_query = choice_of(f, sparse, "query", query, 3);
-    info->sparse_idf = choice_of(f, sparse, "idf", idf, 4);
+    info->sparse_idf = choice_of(f, sparse, "idf", idf, 5);
     info->sparse_clusters = flag_of(f, sparse, "clusters");
     info->sparse_prune_ratio = real_of(f, sparse, "prune_ratio", 1);
     if (json_object_get(sparse, "density")) /* since there is a limit to set */

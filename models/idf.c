@@ -162,6 +162,21 @@ wr_status wr_idf_compute(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const 
     return WR_OK;
 }
 
+wr_status wr_idf_blend(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const wr_idf *prior_table, size_t prior,
+                       const wr_tokenizer *tok)
+{
+    *idf = (wr_idf){0};
+    if (make(idf, tok, 1)) return WR_ENOMEM;
+    double all = (double)ndocs + (double)prior;
+    for (size_t i = 0; i < idf->n; i++) {
+        if (!(idf->weight[i] > 0)) continue;
+        double weight = i < prior_table->n ? prior_table->weight[i] : 0;
+        double n = (double)df[i] + (double)prior * exp(-weight);
+        idf->weight[i] = (float)log(1 + (all - n + 0.5) / (n + 0.5));
+    }
+    return WR_OK;
+}
+
 void wr_idf_release(wr_idf *idf)
 {
     free(idf->weight);

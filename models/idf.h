@@ -12,6 +12,10 @@
  * Or it is computed from the documents that have each token: Lucene's BM25 formula, which is what published tables
  * hold: idf(t) = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)) A token that no document has is taken to be as rare as can be
  * (n_t = 0): expansion may still bring it to documents.
+ *
+ * Or both: the documents, and the model's table counted as `prior` documents more. By the same formula a weight w stands
+ * for a token that a share of about exp(-w) of its documents has, so n'_t = n_t + prior exp(-w_t), N' = N + prior. A few
+ * documents then change little, and many say what is common among them.
  */
 #ifndef WR_MODELS_IDF_H
 #define WR_MODELS_IDF_H
@@ -40,6 +44,10 @@ wr_status wr_idf_read(wr_idf *idf, const char *path, const wr_tokenizer *tok, wr
 
 /* From document frequencies df[n], n the tokenizer's vocabulary, of ndocs documents. WR_ENOMEM. */
 wr_status wr_idf_compute(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const wr_tokenizer *tok);
+
+/* The same with a table that counts as `prior` documents; prior_table belongs to the same tokenizer. WR_ENOMEM. */
+wr_status wr_idf_blend(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const wr_idf *prior_table, size_t prior,
+                       const wr_tokenizer *tok);
 
 void wr_idf_release(wr_idf *idf); /* a zeroed one is fine */
 

@@ -76,6 +76,8 @@ typedef struct wr_model_info {
     double prune_ratio; /* sparse: for wr_sparse_texts(), which prunes documents               */
     bool has_idf;       /* sparse: queries are weighed by a table, not by the model            */
     size_t density; /* sparse: tokens of a document that an index should keep, 0 = all (config.json: sparse_density) */
+    size_t idf_documents; /* sparse: what its table counts for beside a corpus's own documents, 0 = it does not say
+                             (config.json: sparse_idf_documents)                                                     */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
     size_t nlinear;             /* linear layers of the encoder                                        */

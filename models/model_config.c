@@ -183,6 +183,14 @@ static wr_status read_density(wr_model_config *c, const source *s)
     return member(s, "sparse_density", NULL) ? size_of(s, "sparse_density", NULL, 1, c->vocab, 0, &c->density) : WR_OK;
 }
 
+/* How many documents of a corpus its table of query weights counts for. The largest is a web's. */
+static wr_status read_idf_documents(wr_model_config *c, const source *s)
+{
+    return member(s, "sparse_idf_documents", NULL)
+               ? size_of(s, "sparse_idf_documents", NULL, 1, (size_t)1 << 40, 0, &c->idf_documents)
+               : WR_OK;
+}
+
 static wr_status read_model(wr_model_config *c, const source *s)
 {
     const char *type = text_of(s, "model_type", NULL);
@@ -199,7 +207,8 @@ static wr_status read_model(wr_model_config *c, const source *s)
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
     if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
-    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s)) || (st = read_density(c, s)))
+    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s)) || (st = read_density(c, s)) ||
+        (st = read_idf_documents(c, s)))
         return st;
     return read_activation(c, s);
 }

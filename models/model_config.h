@@ -46,6 +46,7 @@ typedef struct wr_model_config {
     bool sparse;                    /* a SpladePooling, or a masked language model and no pooling at all  */
     wr_sparse_act sparse_act;
     size_t density;               /* sparse: config.json's sparse_density, 0 when it says nothing               */
+    size_t idf_documents;         /* sparse: likewise sparse_idf_documents                                      */
     char query_path[WR_MAX_PATH]; /* sparse: the query's weights (idf.h), "" when queries go through the model */
 } wr_model_config;
 
