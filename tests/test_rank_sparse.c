@@ -298,6 +298,27 @@ Test(rank_sparse, a_table_of_the_collection_counts_its_texts)
     wr_model_close(model);
 }
 
+Test(rank_sparse, weights_of_both_are_the_models_beside_the_documents)
+{
+    const char *dir = built("index", "bert-sparse-idf", (wr_build_options){.corpus = corpus(false), .idf = WR_IDF_BOTH});
+    wr_model *model = open_model("bert-sparse-idf", true);
+    wr_index *index;
+    wr_err err = {0};
+    size_t n, df = 0;
+    cr_assert_eq(wr_index_open(&index, dir, &err), WR_OK, "%s", err.text);
+    const float *table = wr_index_query_weights(index, &n);
+    FILE *f = fopen(corpus(false), "r");
+    char line[1024];
+    while (fgets(line, sizeof line, f)) df += strstr(line, "fish ") != NULL;
+    fclose(f);
+    int64_t fish = wr_tokenizer_id(wr_model_tokenizer(model), "fish");
+    double have = (double)df + WR_IDF_DOCUMENTS * exp(-(double)wr_model_idf(model)->weight[fish]);
+    cr_assert_float_eq(table[fish], log(1 + (NDOCS + WR_IDF_DOCUMENTS - have + .5) / (have + .5)), 1e-5);
+    cr_assert_str_eq(wr_index_info_get(index)->sparse_idf, "both");
+    wr_index_close(index);
+    wr_model_close(model);
+}
+
 static void refused(const char *model_name, wr_build_options o, const char *want)
 {
     wr_err err = {0};

@@ -29,6 +29,7 @@ static void reproduces(const char *dir)
     wr_model_close(model);
 }
 
+/* With the folders in it. */
 static long long bytes_of(const char *dir)
 {
     long long total = 0;
@@ -38,7 +39,8 @@ static long long bytes_of(const char *dir)
         char path[512];
         struct stat s;
         snprintf(path, sizeof path, "%s/%.200s", dir, e->d_name);
-        if (!stat(path, &s) && S_ISREG(s.st_mode)) total += s.st_size;
+        if (e->d_name[0] == '.' || stat(path, &s)) continue;
+        total += S_ISDIR(s.st_mode) ? bytes_of(path) : s.st_size;
     }
     closedir(d);
     return total;
@@ -68,13 +70,30 @@ Test(shipped, weir_cross_has_three_exits)
     wr_model_close(model);
 }
 
-/* So the token ids that an index stores serve both. */
-Test(shipped, both_read_the_same_tokens)
+Test(shipped, weir_sparse_shares_the_encoder_of_weir_dense)
 {
-    wr_model *dense = shipped("models/weir-dense"), *cross = shipped("models/weir-cross");
-    cr_assert_str_eq(wr_tokenizer_sha256(wr_model_tokenizer(dense)), wr_tokenizer_sha256(wr_model_tokenizer(cross)));
+    wr_model *dense = shipped("models/weir-dense"), *sparse = shipped("models/weir-sparse");
+    const wr_model_info *info = wr_model_info_get(sparse);
+    cr_assert_eq(info->kind, WR_MODEL_SPARSE);
+    cr_assert(info->has_idf, "queries need no model");
+    cr_assert_eq(info->density, 100);
+    cr_assert_eq(info->idf_documents, 5000);
+    cr_assert(wr_model_one_pass(dense, sparse));
     wr_model_close(dense);
-    wr_model_close(cross);
+    wr_model_close(sparse);
+}
+
+/* So the token ids that an index stores serve all. */
+Test(shipped, all_read_the_same_tokens)
+{
+    wr_model *dense = shipped("models/weir-dense");
+    static const char *const other[] = {"models/weir-cross", "models/weir-sparse"};
+    for (size_t i = 0; i < 2; i++) {
+        wr_model *m = shipped(other[i]);
+        cr_assert_str_eq(wr_tokenizer_sha256(wr_model_tokenizer(dense)), wr_tokenizer_sha256(wr_model_tokenizer(m)));
+        wr_model_close(m);
+    }
+    wr_model_close(dense);
 }
 
 /* 24 MB is what a clone should have to pay for a model. */
@@ -82,10 +101,12 @@ Test(shipped, each_is_below_24_MB)
 {
     cr_assert_lt(bytes_of("models/weir-dense"), 24000000);
     cr_assert_lt(bytes_of("models/weir-cross"), 24000000);
+    cr_assert_lt(bytes_of("models/weir-sparse"), 24000000);
 }
 
 Test(shipped, certificates_are_reproduced)
 {
     reproduces("models/weir-dense");
     reproduces("models/weir-cross");
+    reproduces("models/weir-sparse");
 }

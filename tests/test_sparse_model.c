@@ -284,6 +284,38 @@ Test(sparse_model, a_table_of_a_collection_has_lucenes_formula)
     free(df);
 }
 
+/* A table that counts as no document leaves the documents' own; one that counts for all but everything leaves itself. */
+Test(sparse_model, documents_and_a_table_are_blended_by_what_each_counts_for)
+{
+    wr_tokenizer *tok = open_tokenizer(GOLDEN "bert-sparse-idf");
+    size_t n = wr_tokenizer_vocab_size(tok);
+    uint32_t *df = calloc(n, sizeof *df);
+    df[wr_tokenizer_id(tok, "fish")] = 10;
+    df[wr_tokenizer_id(tok, "water")] = 90;
+    wr_idf model, own, none, all, half;
+    wr_err err = {0};
+    const char *table = wr_test_text("table.json", "{\"fish\": 6.0, \"water\": 0.7, \"river\": 3.0}");
+    cr_assert_eq(wr_idf_read(&model, table, tok, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_idf_compute(&own, df, 100, tok), WR_OK);
+    cr_assert_eq(wr_idf_blend(&none, df, 100, &model, 0, tok), WR_OK);
+    cr_assert_eq(wr_idf_blend(&all, df, 100, &model, (size_t)1 << 40, tok), WR_OK);
+    cr_assert_eq(wr_idf_blend(&half, df, 100, &model, 100, tok), WR_OK);
+    static const char *const token[] = {"fish", "water", "river"};
+    for (size_t i = 0; i < 3; i++) {
+        float a = weight_of(&own, tok, token[i]), b = weight_of(&model, tok, token[i]), w = weight_of(&half, tok, token[i]);
+        cr_assert_eq(weight_of(&none, tok, token[i]), a, "%s", token[i]);
+        cr_assert_float_eq(weight_of(&all, tok, token[i]), b, 1e-4, "%s", token[i]);
+        cr_assert(w > (a < b ? a : b) && w < (a < b ? b : a), "%s: %g is not between %g and %g", token[i], (double)w,
+                  (double)a, (double)b);
+    }
+    cr_assert_float_eq(weight_of(&half, tok, "fish"), log(1 + (200 - 10 - 100 * exp(-6) + .5) / (10 + 100 * exp(-6) + .5)),
+                       1e-5);
+    cr_assert_eq(weight_of(&half, tok, "[CLS]"), 0);
+    wr_idf_release(&model), wr_idf_release(&own), wr_idf_release(&none), wr_idf_release(&all), wr_idf_release(&half);
+    wr_tokenizer_close(tok);
+    free(df);
+}
+
 /* OpenSearch's documentation shows what its tokenizer model makes of this query. */
 Test(sparse_model, a_published_query_has_the_published_tokens)
 {
