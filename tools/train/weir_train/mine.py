@@ -45,7 +45,7 @@ def mine(folder, dense, depth, max_tokens=128, threads=None):
     index = folder / "index"
     extra = ["--threads", threads] if threads else []
     if not index.exists():
-        call_weir("index", "--corpus", folder, "--out", index, "--dense", dense, "--dense-index", "Flat",
+        call_weir("index", "--corpus", folder, "--out", index, "--dense", dense, "--no-sparse", "--dense-index", "Flat",
                   "--max-tokens", max_tokens, *extra)
     runs = {}
     for name in ("bm25", "dense"):
