@@ -84,7 +84,7 @@ def export_cross(model, base, out, max_length):
                                           "exit_layers": list(model.exits)})
 
 
-def export_sparse(head, idf, base, out, max_length, density):
+def export_sparse(head, idf, base, out, max_length, density, threshold, logs):
     """The dense model's own weights, as they are, the head, and the queries' table: sentence-transformers' Router. (There the
     table's folder has a second copy of tokenizer.json; put it in if you load the model with that.)"""
     base, out = Path(base), Path(out)
@@ -94,6 +94,7 @@ def export_sparse(head, idf, base, out, max_length, density):
             shutil.copyfile(base / name, out / name)
     state = {"bert." + name: value for name, value in load_file(base / "model.safetensors").items()}
     own = head.state_for_export()
+    own["cls.predictions.bias"] -= threshold
     # Half the bytes: each output is a sum over 384 of them, an error of 2^-11 of one is nothing.
     own["cls.predictions.transform.dense.weight"] = own["cls.predictions.transform.dense.weight"].half()
     save_file({**state, **own}, out / "model.safetensors", metadata={"format": "pt"})
@@ -109,7 +110,7 @@ def export_sparse(head, idf, base, out, max_length, density):
         "structure": {"query": ["query_0_SparseStaticEmbedding"], "document": ["", "document_1_SpladePooling"]},
         "parameters": {"default_route": "document"}})
     write_json(out / "document_1_SpladePooling/config.json", {
-        "pooling_strategy": "max", "activation_function": "log1p_relu", "word_embedding_dimension": len(idf)})
+        "pooling_strategy": "max", "activation_function": "log1p_relu" if logs == 2 else "relu", "word_embedding_dimension": len(idf)})
     query = out / "query_0_SparseStaticEmbedding"
     write_json(query / "config.json", {"frozen": True})
     save_file({"weight": idf.float().contiguous()}, query / "model.safetensors", metadata={"format": "pt"})
