@@ -22,8 +22,8 @@
  * (wr_idf_blend()); a file. */
 typedef enum wr_idf_source { WR_IDF_AUTO, WR_IDF_MODEL, WR_IDF_CORPUS, WR_IDF_BOTH, WR_IDF_FILE } wr_idf_source;
 
-/* What a model's table counts for with WR_IDF_BOTH where the model does not say (sparse_idf_documents). Over ten
- * collections of 125 to 31,000 documents 2,000 to 10,000 were equally good (BENCHMARKS.md). */
+/* What a model's table counts for with WR_IDF_BOTH where the model does not say (sparse_idf_documents). On pools of ten
+ * collections of 125 to 31,000 documents: 1,000 .543, 5,000 .545, 20,000 .543 (BENCHMARKS.md). */
 #define WR_IDF_DOCUMENTS 5000
 
 /* Whether approximate search of the learned sparse postings is prepared (a second file, several times as large): by

@@ -276,6 +276,16 @@ Test(rank_sparse, the_bytes_do_not_depend_on_threads)
     }
 }
 
+static size_t documents_with_fish(void)
+{
+    FILE *f = fopen(corpus(false), "r");
+    char line[1024];
+    size_t n = 0;
+    while (fgets(line, sizeof line, f)) n += strstr(line, "fish ") != NULL;
+    fclose(f);
+    return n;
+}
+
 Test(rank_sparse, a_table_of_the_collection_counts_its_texts)
 {
     const char *dir =
@@ -283,13 +293,9 @@ Test(rank_sparse, a_table_of_the_collection_counts_its_texts)
     wr_model *model = open_model("bert-sparse-idf", true);
     wr_index *index;
     wr_err err = {0};
-    size_t n, df = 0;
+    size_t n, df = documents_with_fish();
     cr_assert_eq(wr_index_open(&index, dir, &err), WR_OK, "%s", err.text);
     const float *table = wr_index_query_weights(index, &n);
-    FILE *f = fopen(corpus(false), "r");
-    char line[1024];
-    while (fgets(line, sizeof line, f)) df += strstr(line, "fish ") != NULL;
-    fclose(f);
     double want = log(1 + (NDOCS - (double)df + .5) / ((double)df + .5));
     cr_assert_eq(n, wr_tokenizer_vocab_size(wr_model_tokenizer(model)));
     cr_assert_float_eq(table[wr_tokenizer_id(wr_model_tokenizer(model), "fish")], want, 1e-6);
@@ -304,13 +310,9 @@ Test(rank_sparse, weights_of_both_are_the_models_beside_the_documents)
     wr_model *model = open_model("bert-sparse-idf", true);
     wr_index *index;
     wr_err err = {0};
-    size_t n, df = 0;
+    size_t n, df = documents_with_fish();
     cr_assert_eq(wr_index_open(&index, dir, &err), WR_OK, "%s", err.text);
     const float *table = wr_index_query_weights(index, &n);
-    FILE *f = fopen(corpus(false), "r");
-    char line[1024];
-    while (fgets(line, sizeof line, f)) df += strstr(line, "fish ") != NULL;
-    fclose(f);
     int64_t fish = wr_tokenizer_id(wr_model_tokenizer(model), "fish");
     double have = (double)df + WR_IDF_DOCUMENTS * exp(-(double)wr_model_idf(model)->weight[fish]);
     cr_assert_float_eq(table[fish], log(1 + (NDOCS + WR_IDF_DOCUMENTS - have + .5) / (have + .5)), 1e-5);
