@@ -12,16 +12,12 @@
 #include "data/budget.h"
 #include "data/pool.h"
 #include "data/status.h"
+#include "data/text.h"
 #include "models/microbatch.h"
 #include "models/model.h"
 
 /* Texts are tokenised in this many parts side by side, the ids of each in an arena of its own. */
 #define WR_TOKEN_PARTS 16
-
-typedef struct wr_text {
-    const char *bytes; /* [n] need not be NUL-terminated */
-    size_t n;
-} wr_text;
 
 /* Vectors of n texts, out[n * dim]; query picks the query's token limit instead of the document's. cut (may be NULL)
  * [n] tells which were longer than the limit. An empty text is encoded as its special tokens alone.
