@@ -1,9 +1,13 @@
-/* Text -> token ids, from tokenizer.json or vocab.txt. WordPiece today (BERT, DistilBERT, MiniLM and their kin).
+/* Text -> token ids, from tokenizer.json, vocab.txt or the metadata of a GGUF file:
  *
- * Exactly Hugging Face's `tokenizers`: added tokens are split out first, then BertNormalizer, BertPreTokenizer,
- * WordPiece (greedy longest match), then the special tokens of the post-processor. A truncation or padding stored in
- * tokenizer.json is ignored: lengths are the model's business. Invalid UTF-8 becomes U+FFFD (and is dropped by
- * clean_text), as Python's errors="replace" would give it.
+ *   WordPiece        BERT, DistilBERT, MiniLM and their kin
+ *   byte-level BPE   GPT-2, Llama 3, Qwen2, Qwen2.5, Qwen3
+ *   SentencePiece's  Llama 2, Mistral, Zephyr: BPE over characters, bytes where a character has no token
+ *
+ * Exactly Hugging Face's `tokenizers`: added tokens are split out first, then normaliser, pre-tokenizer and model as the
+ * file names them, then the special tokens of the post-processor. A truncation or padding stored in tokenizer.json is
+ * ignored: lengths are the model's business. Invalid UTF-8 becomes U+FFFD (which BERT's clean_text drops), as Python's
+ * errors="replace" would give it.
  *
  *     wr_tokens toks;
  *     wr_tokenizer_encode(tok, text, n, arena, SIZE_MAX, &toks);   // without [CLS] and [SEP]
@@ -17,6 +21,9 @@
 
 #include "data/arena.h"
 #include "data/status.h"
+#include "data/text.h"
+
+typedef struct wr_gguf wr_gguf; /* models/gguf.h */
 
 typedef struct wr_tokenizer wr_tokenizer; /* constant after open; shared by all threads */
 
@@ -30,10 +37,17 @@ typedef struct wr_tokens {
 /* dir holds tokenizer.json, or vocab.txt (+ tokenizer_config.json with do_lower_case, strip_accents,
  * tokenize_chinese_chars; + special_tokens_map.json). WR_EUNSUPPORTED names a component that we do not implement. */
 wr_status wr_tokenizer_open(wr_tokenizer **tok, const char *dir, wr_err *err);
+
+/* From tokenizer.ggml.*: model "gpt2" (byte-level BPE, its pattern by tokenizer.ggml.pre) or "llama" (SentencePiece's by
+ * scores). The gguf is no longer needed afterwards. WR_EUNSUPPORTED names a model or a pre that we do not know,
+ * WR_ENOTFOUND: the file has no tokenizer. */
+wr_status wr_tokenizer_open_gguf(wr_tokenizer **tok, const wr_gguf *gguf, wr_err *err);
+
 void wr_tokenizer_close(wr_tokenizer *tok);
 
-/* The ids of text[0..n) without special tokens added, at most max of them (the first max). Words beyond are not even
- * looked at, so a huge document costs no more than its head. WR_ENOMEM when the arena is exhausted. */
+/* The ids of text[0..n) without special tokens added, at most max of them (the first max). Added tokens, special or not,
+ * that stand in the text are found: encode(text, add_special_tokens=False). Words beyond are not even looked at, so a
+ * huge document costs no more than its head. WR_ENOMEM when the arena is exhausted. */
 wr_status wr_tokenizer_encode(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
                               wr_tokens *out);
 
@@ -70,5 +84,16 @@ size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok);                 /* ids 
 const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id);    /* NULL when there is none; borrowed      */
 int64_t wr_tokenizer_id(const wr_tokenizer *tok, const char *token);     /* -1 when there is none                  */
 bool wr_tokenizer_is_special(const wr_tokenizer *tok, uint32_t id);
+
+/* The bytes that a token stands for inside a text: the byte alphabet undone, "\u2581" a space, "<0x0A>" a line feed, a
+ * continuing "##" gone; an added token is its content. Not always whole characters. The first cap bytes to out (NULL with
+ * cap 0); returns how many there are, 0 when there is no such token. */
+size_t wr_tokenizer_bytes(const wr_tokenizer *tok, uint32_t id, char *out, size_t cap);
+
+/* The text, such that wr_tokenizer_encode(*out) gives no special token: wherever one would be found, a space goes in
+ * behind its first character, again and again until none is found. What joins up with the text around it ("<|im_" here
+ * and "end|>" there) is the caller's business: guard what is put together of several. *out is the text itself when there is nothing to do,
+ * else borrowed from the arena. WR_ENOMEM when the arena is exhausted. */
+wr_status wr_tokenizer_guard(const wr_tokenizer *tok, wr_text text, wr_arena *arena, wr_text *out);
 
 #endif
