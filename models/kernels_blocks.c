@@ -67,6 +67,7 @@ static const struct {
     void (*init)(wr_block_kernels *table);
 } levels[] = {
     {"ref", wr_block_kernels_ref},
+    {"avx512_vnni", wr_block_kernels_avx512_vnni},
 };
 
 enum { NLEVELS = sizeof levels / sizeof *levels };
@@ -76,6 +77,7 @@ bool wr_block_kernels_for(const char *isa, wr_block_kernels *table)
     wr_kernels cpu;
     for (size_t i = 0; i < NLEVELS; i++) {
         if (strcmp(levels[i].isa, isa) || !wr_kernels_for(isa, &cpu)) continue;
+        wr_block_kernels_ref(table);
         levels[i].init(table);
         table->isa = levels[i].isa;
         return true;

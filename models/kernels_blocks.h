@@ -84,6 +84,10 @@ typedef struct wr_block_kernels {
 const wr_block_kernels *wr_block_kernels_get(void);
 bool wr_block_kernels_for(const char *isa, wr_block_kernels *table);
 
+/* What an unpacked panel takes at most in any of them. */
+#define WR_BLOCK_PANEL_BYTES (24 * 1024)
+
 void wr_block_kernels_ref(wr_block_kernels *table);
+void wr_block_kernels_avx512_vnni(wr_block_kernels *table);
 
 #endif

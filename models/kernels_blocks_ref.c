@@ -4,10 +4,11 @@
 #include "models/kernels.h"
 #include "models/kernels_blocks.h"
 
-/* To nearest even; what is no number becomes the smallest, as the vector instructions have it. */
+/* To nearest even; max * (127 / max) may be a little more than 127. What is no number becomes the smallest, as the
+ * vector instructions have it. */
 static int8_t rounded(float v)
 {
-    return (int8_t)(v >= -128 && v <= 127 ? lrintf(v) : -128);
+    return (int8_t)(v > -128 && v < 128 ? lrintf(v) : -128);
 }
 
 static void quantize(const float *x, int8_t *q, float *scale)
