@@ -115,7 +115,11 @@ $(B)/models/kernels_avx2_sparse.o: ISA := $(AVX2) $(ISA_$(MODE))
 $(B)/models/kernels_avx2_vnni_sparse.o: ISA := $(AVX2) -mavxvnni $(ISA_$(MODE))
 $(B)/models/kernels_avx512_sparse.o $(B)/models/kernels_avx2_vnni_evex_sparse.o: \
     ISA := $(AVX512) -mavx512vnni $(ISA_$(MODE))
-$(B)/models/kernels_blocks_avx512.o: ISA := $(AVX512) -mavx512vnni $(ISA_$(MODE))
+$(B)/models/kernels_blocks_avx2.o $(B)/models/kernels_blocks_avx2_float.o: ISA := $(AVX2) $(ISA_$(MODE))
+$(B)/models/kernels_blocks_avx2_vnni.o: ISA := $(AVX2) -mavxvnni $(ISA_$(MODE))
+$(B)/models/kernels_blocks_avx512_float.o: ISA := $(AVX512) $(ISA_$(MODE))
+$(B)/models/kernels_blocks_avx512.o $(B)/models/kernels_blocks_avx2_vnni_evex.o: \
+    ISA := $(AVX512) -mavx512vnni $(ISA_$(MODE))
 
 # Criterion's macros trip -Wconversion, so tests are compiled without it.
 CONVERSION := -Wconversion

@@ -46,11 +46,10 @@ void wr_block_input(const wr_blocks *w, const float *x, size_t x_stride, size_t 
         for (size_t r = 0; r < rows; r++) memcpy((char *)input + r * bytes, x + r * x_stride, w->in * sizeof *x);
 }
 
-/* What the widest kernel unpacks at a time: see the files. */
 size_t wr_block_scratch_bytes(const wr_blocks *w)
 {
-    (void)w;
-    return 128 * 1024;
+    (void)w; /* a panel's part has the same size whatever the matrix */
+    return WR_BLOCK_PANEL_BYTES;
 }
 
 void wr_block_gemm(const wr_blocks *w, const void *input, size_t rows, size_t from, size_t to, float *y,
@@ -62,12 +61,52 @@ void wr_block_gemm(const wr_blocks *w, const void *input, size_t rows, size_t fr
 
 /* ---- which instruction set ---- */
 
+static void init_madd(wr_block_kernels *table)
+{
+    wr_block_kernels_ref(table);
+    wr_block_kernels_avx2(table);
+    wr_block_kernels_avx2_float(table);
+}
+
+static void init_vnni(wr_block_kernels *table)
+{
+    init_madd(table);
+    wr_block_kernels_avx2_vnni(table);
+}
+
+static void init_vnni_evex(wr_block_kernels *table)
+{
+    init_madd(table);
+    wr_block_kernels_avx2_vnni_evex(table);
+}
+
+/* AVX-VNNI where it is: which CPUs have it, models/kernels.c knows. */
+static void init_avx2(wr_block_kernels *table)
+{
+    wr_kernels cpu;
+    (wr_kernels_for("avx2_vnni", &cpu) ? init_vnni : init_madd)(table);
+}
+
+/* Without VNNI, 512 bits gain nothing with bytes that would be worth a file. */
+static void init_avx512(wr_block_kernels *table)
+{
+    init_avx2(table);
+    wr_block_kernels_avx512_float(table);
+}
+
+static void init_avx512_vnni(wr_block_kernels *table)
+{
+    init_avx512(table);
+    wr_block_kernels_avx512_vnni(table);
+}
+
 static const struct {
     const char *isa;
     void (*init)(wr_block_kernels *table);
 } levels[] = {
-    {"ref", wr_block_kernels_ref},
-    {"avx512_vnni", wr_block_kernels_avx512_vnni},
+    {"ref", wr_block_kernels_ref},      {"avx2", init_avx2},      {"avx512", init_avx512},
+    {"avx512_vnni", init_avx512_vnni},  {"avx2_madd", init_madd}, {"avx2_vnni", init_vnni},
+    {"avx2_vnni_evex", init_vnni_evex},
 };
 
 enum { NLEVELS = sizeof levels / sizeof *levels };
@@ -77,7 +116,6 @@ bool wr_block_kernels_for(const char *isa, wr_block_kernels *table)
     wr_kernels cpu;
     for (size_t i = 0; i < NLEVELS; i++) {
         if (strcmp(levels[i].isa, isa) || !wr_kernels_for(isa, &cpu)) continue;
-        wr_block_kernels_ref(table);
         levels[i].init(table);
         table->isa = levels[i].isa;
         return true;

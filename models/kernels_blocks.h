@@ -84,10 +84,16 @@ typedef struct wr_block_kernels {
 const wr_block_kernels *wr_block_kernels_get(void);
 bool wr_block_kernels_for(const char *isa, wr_block_kernels *table);
 
-/* What an unpacked panel takes at most in any of them. */
-#define WR_BLOCK_PANEL_BYTES (24 * 1024)
+/* What an unpacked panel takes at most in any of them: 32 outputs of WR_GEMM_DEPTH inputs as floats. */
+#define WR_BLOCK_PANEL_BYTES (48 * 1024)
 
+/* Each sets what it does better than the one before it. */
 void wr_block_kernels_ref(wr_block_kernels *table);
+void wr_block_kernels_avx2(wr_block_kernels *table);
+void wr_block_kernels_avx2_vnni(wr_block_kernels *table);
+void wr_block_kernels_avx2_vnni_evex(wr_block_kernels *table); /* for tests */
+void wr_block_kernels_avx2_float(wr_block_kernels *table);
+void wr_block_kernels_avx512_float(wr_block_kernels *table);
 void wr_block_kernels_avx512_vnni(wr_block_kernels *table);
 
 #endif

@@ -19,7 +19,7 @@ static const struct {
     size_t out, in;
 } shapes[] = {{896, 896}, {4864, 896}, {896, 4864}, {768, 768}, {2048, 768}, {768, 2048}};
 
-static const char *const isas[] = {"avx2_madd", "avx2_vnni_evex", "avx512_vnni"};
+static const char *const isas[] = {"avx2_madd", "avx2_vnni", "avx512_vnni"};
 
 enum { NSHAPES = sizeof shapes / sizeof *shapes, NISAS = sizeof isas / sizeof *isas };
 enum { SWEEP = 64 << 20, ROUNDS = 7 }; /* bytes: twice the last cache of most CPUs */

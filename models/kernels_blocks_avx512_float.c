@@ -1,0 +1,6 @@
+#include "models/kernels_blocks_float.h"
+
+void wr_block_kernels_avx512_float(wr_block_kernels *table)
+{
+    table->gemm_float = gemm_float;
+}
