@@ -87,6 +87,10 @@ bool wr_block_kernels_for(const char *isa, wr_block_kernels *table);
 /* What an unpacked panel takes at most in any of them: 32 outputs of WR_GEMM_DEPTH inputs as floats. */
 #define WR_BLOCK_PANEL_BYTES (48 * 1024)
 
+/* In registers of 256 bits with the instructions of AVX-512 VNNI. */
+void wr_block_gemm_narrow(const wr_blocks *w, const void *input, size_t rows, size_t from, size_t to, float *y,
+                          size_t y_stride, void *scratch);
+
 /* Each sets what it does better than the one before it. */
 void wr_block_kernels_ref(wr_block_kernels *table);
 void wr_block_kernels_avx2(wr_block_kernels *table);

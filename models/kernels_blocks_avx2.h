@@ -23,7 +23,7 @@
 #define WITH_VNNI 0
 #endif
 
-enum { LANES = 8, COLS = 2 * LANES, ROWS = 4, DEPTH = 256, BLOCKS = DEPTH / 32 };
+enum { LANES = 8, COLS = 2 * LANES, ROWS = 4, DEPTH = 256, BLOCKS = DEPTH / 32, NEAR = 10 * 1024 };
 
 typedef struct panel {
     uint8_t w[BLOCKS][8][COLS][4];
@@ -323,11 +323,21 @@ INLINE __m256 add_group(wr_block_type type, const job *j, __m256i s, size_t g, s
     return sum;
 }
 
+/* As in kernels_blocks_avx512.c: short rows' successors, line after line. Of long rows processors find the streams. */
+INLINE void fetch(wr_block_type type, const job *j, const uint8_t *first_row, size_t i, size_t k)
+{
+    size_t piece = LANES * 32 * bytes_of(type) / values_of(type);
+    if (LANES * j->row > NEAR) return;
+    uintptr_t next = (uintptr_t)first_row - i / 32 * (piece / LANES) + LANES * j->row + (i + k) / 32 * piece;
+    UNROLL for (size_t at = 0; at < piece; at += 64) _mm_prefetch((const char *)(next + at), _MM_HINT_T0);
+}
+
 INLINE __m256 one_part(wr_block_type type, const job *j, const uint8_t *const data[LANES], size_t i, size_t n,
                        const panel *p, __m256 sum)
 {
     for (size_t k = 0; k < n; k += 32) {
         __m256i x = load32(j->x + i + k), s[LANES], part[2];
+        fetch(type, j, data[0], i, k);
         UNROLL for (size_t lane = 0; lane < LANES; lane++) s[lane] =
             dot(type, _mm256_setzero_si256(), load_weights(type, data[lane], k), x);
         reduce(s, part);

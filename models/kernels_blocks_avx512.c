@@ -3,17 +3,17 @@
  *
  * Many rows: a panel of 32 outputs x 512 inputs is unpacked to groups of four inputs of 16 outputs, a lane each, and
  * multiplied with tiles of 6 rows x 2 vectors (12 sums of integers, 12 of floats, two weights and one broadcast input).
- * One row: 64 inputs of 16 outputs are multiplied as they lie in the blocks, and the lanes that belong to a group of
- * inputs are added up, which leaves 16 outputs in a register again. */
+ * One long row: 64 inputs of 16 outputs are multiplied as they lie in the blocks, and the lanes that belong to a group
+ * of inputs are added up, which leaves 16 outputs in a register again. */
 #include <string.h>
 
 #include "models/kernels_avx512_lanes.h"
 #include "models/kernels_blocks.h"
 
 enum { LANES = 16, COLS = 2 * LANES, ROWS = 6, DEPTH = 512, BLOCKS = DEPTH / 32 };
-/* Bytes of 16 rows up to which the next 16 are fetched ahead; up to NEAREST into the first-level cache, beside what is
- * being read. Measured from memory, rows of 896: 12 -> 15.5 GB/s of Q8_0, 8 -> 16 of Q4_0. */
-enum { NEAR = 20 * 1024, NEAREST = 12 * 1024 };
+/* Rows up to which half as many outputs at a time, with the next ones, have room in the first-level cache, so that one
+ * row of activations is better multiplied in narrow registers: 15 -> 20 GB/s of Q8_0 from memory, rows of 896. */
+enum { SHORT = 1280 };
 
 typedef struct panel {
     uint8_t w[BLOCKS][8][COLS][4];
@@ -337,22 +337,10 @@ INLINE __m512 add_group(wr_block_type type, const job *j, __m512i s, size_t g, s
     return sum;
 }
 
-/* What is needed next is fetched meanwhile, since processors follow 16 streams of blocks badly: of short rows the next
- * 16, line after line, which their own prefetching then recognises; of long rows the next inputs of these, as they lie.
- */
+/* Long rows' next inputs are fetched meanwhile: 16 streams are more than processors follow well. */
 INLINE void fetch(wr_block_type type, const job *j, const uint8_t *const data[LANES], size_t i, size_t k)
 {
     size_t step = 64 * bytes_of(type) / values_of(type);
-    if (LANES * j->row <= NEAR) {
-        uintptr_t next = (uintptr_t)data[0] - i / 64 * step + LANES * (j->row + (i + k) / 64 * step);
-        if (LANES * j->row <= NEAREST)
-            UNROLL for (size_t line = 0; line < LANES; line++)
-                _mm_prefetch((const char *)(next + line * step), _MM_HINT_T0);
-        else
-            UNROLL for (size_t line = 0; line < LANES; line++)
-                _mm_prefetch((const char *)(next + line * step), _MM_HINT_T1);
-        return;
-    }
     size_t at = k / 64 * step + (i + DEPTH < j->in ? DEPTH / 64 * step : LANES * j->row - i / 64 * step);
     UNROLL for (size_t lane = 0; lane < LANES; lane++)
         _mm_prefetch((const char *)((uintptr_t)data[lane] + at), _MM_HINT_T0);
@@ -417,6 +405,10 @@ static void gemm(const wr_blocks *w, const void *input, size_t rows, size_t from
 {
     size_t row = w->in / wr_block_values(w->type) * wr_block_bytes(w->type);
     job j = {w->data, row, from, w->in, input, wr_block_shape_of(w)};
+    if (rows == 1 && row <= SHORT) {
+        wr_block_gemm_narrow(w, input, rows, from, to, y, y_stride, scratch);
+        return;
+    }
     if (w->type == WR_BLOCK_Q8_0) product_q8_0(&j, rows, to, y, y_stride, scratch);
     if (w->type == WR_BLOCK_Q4_0) product_q4_0(&j, rows, to, y, y_stride, scratch);
     if (w->type == WR_BLOCK_Q4_K) product_q4_k(&j, rows, to, y, y_stride, scratch);

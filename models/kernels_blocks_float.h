@@ -25,7 +25,7 @@ enum { LANES = 8, ROWS = 6 };
 #include "models/kernels.h"
 #include "models/kernels_blocks.h"
 
-enum { COLS = 2 * LANES };
+enum { COLS = 2 * LANES, SHORT = 4096 };
 
 typedef float panel[WR_GEMM_DEPTH][COLS];
 
@@ -157,6 +157,16 @@ INLINE void many(wr_block_type type, const job *j, size_t rows, size_t from, siz
 
 /* ---- one row ---- */
 
+/* Processors follow 16 streams of short rows badly: the next outputs' are fetched meanwhile, line after line. Measured
+ * from memory, rows of 896: 9 -> 18 GB/s of F16. */
+INLINE void fetch(wr_block_type type, const job *j, size_t o, size_t i)
+{
+    size_t row = j->in * bytes_of(type), piece = LANES * LANES * bytes_of(type);
+    if (row > SHORT) return;
+    uintptr_t next = (uintptr_t)j->data + (o + LANES) * row + i / LANES * piece;
+    UNROLL for (size_t at = 0; at < piece; at += 64) _mm_prefetch((const char *)(next + at), _MM_HINT_T1);
+}
+
 INLINE void one(wr_block_type type, const job *j, size_t from, size_t to, float *y)
 {
     const float *x = (const float *)(const void *)j->x;
@@ -167,6 +177,7 @@ INLINE void one(wr_block_type type, const job *j, size_t from, size_t to, float 
             size_t n = j->in - i < WR_GEMM_DEPTH ? j->in - i : WR_GEMM_DEPTH;
             vec sum = VEC(setzero_ps)();
             for (size_t k = 0; k + LANES <= n; k += LANES) {
+                fetch(type, j, o, i + k);
                 columns(type, j, o, to, i + k, LANES, column);
                 UNROLL for (size_t t = 0; t < LANES; t++) sum =
                     VEC(fmadd_ps)(VEC(set1_ps)(x[i + k + t]), as_floats(column[t]), sum);
