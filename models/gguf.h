@@ -8,9 +8,9 @@
  *
  * The file is untrusted. Every count, length, type, dimension and offset is checked against the bytes that are left
  * before anything is allocated by it; keys and tensors are there once, tensors lie inside the data, aligned, and do not
- * overlap. Nothing of the data is copied: pages are read as they are used. Arrays of arrays are well-formed and skipped:
- * nothing here needs one. Tensors of a type that models/blocks.h has not (Q5_0, IQ2_XS...) stay in the file unnamed by
- * wr_gguf_tensor(); wr_gguf_tensor_type() tells what they are, so that a model can refuse them by name.
+ * overlap. Nothing of the data is copied: pages are read as they are used. Arrays of arrays are well-formed and
+ * skipped: nothing here needs one. Tensors of a type that models/blocks.h has not (Q5_0, IQ2_XS...) stay in the file
+ * unnamed by wr_gguf_tensor(); wr_gguf_tensor_type() tells what they are, so that a model can refuse them by name.
  *
  *     uint64_t layers;
  *     st = wr_gguf_open(&g, "model.gguf", err);
@@ -29,8 +29,8 @@
 typedef struct wr_blocks wr_blocks; /* models/blocks.h */
 typedef struct wr_gguf wr_gguf;     /* constant after open; shared by all threads */
 
-/* Maps and checks a file. WR_ENOTFOUND, WR_EIO, WR_EFORMAT with a sentence, WR_EUNSUPPORTED for another version, WR_ENOMEM.
- * Time and memory are linear in the metadata, whatever the size of the data. */
+/* Maps and checks a file. WR_ENOTFOUND, WR_EIO, WR_EFORMAT with a sentence, WR_EUNSUPPORTED for another version,
+ * WR_ENOMEM. Time and memory are linear in the metadata, whatever the size of the data. */
 wr_status wr_gguf_open(wr_gguf **gguf, const char *path, wr_err *err);
 void wr_gguf_close(wr_gguf *gguf); /* NULL is fine */
 
@@ -39,18 +39,19 @@ bool wr_gguf_is(const char *path);
 
 /* ---- metadata: false when there is no such key or its value is of another kind; out is left alone then ---- */
 
-bool wr_gguf_text(const wr_gguf *g, const char *key, wr_text *out);         /* a string; borrowed, any bytes          */
-bool wr_gguf_unsigned(const wr_gguf *g, const char *key, uint64_t *out);    /* an integer of any width >= 0, or a bool */
-bool wr_gguf_real(const wr_gguf *g, const char *key, double *out);          /* f32, f64 or any integer                */
+bool wr_gguf_text(const wr_gguf *g, const char *key, wr_text *out);      /* a string; borrowed, any bytes          */
+bool wr_gguf_unsigned(const wr_gguf *g, const char *key, uint64_t *out); /* an integer of any width >= 0, or a bool */
+bool wr_gguf_real(const wr_gguf *g, const char *key, double *out);       /* f32, f64 or any integer                */
 
-/* Arrays: of strings; of numbers (also integers, bools). Borrowed until wr_gguf_close(); *out is never NULL when true. */
+/* Arrays: of strings; of numbers (also integers, bools). Borrowed until wr_gguf_close(); *out is never NULL when true.
+ */
 bool wr_gguf_texts(const wr_gguf *g, const char *key, const wr_text **out, size_t *n);
 bool wr_gguf_reals(const wr_gguf *g, const char *key, const double **out, size_t *n);
 
 /* ---- tensors ---- */
 
-/* A matrix [out, in] in the map, a vector with out 1; NULL when there is none of that name, or it has another type or more
- * than two dimensions that are not 1. O(log n). */
+/* A matrix [out, in] in the map, a vector with out 1; NULL when there is none of that name, or it has another type or
+ * more than two dimensions that are not 1. O(log n). */
 const wr_blocks *wr_gguf_tensor(const wr_gguf *g, const char *name);
 
 /* "Q4_K", "Q5_0"... of a tensor, "unknown" for a type without a name here; NULL when there is none of that name. */
