@@ -149,6 +149,12 @@ def apart_scores(folder, student, layer, queries, passages, offsets, cand):
     return values
 
 
+def add_cross(made, student, words, folder, texts, tokens):
+    """The teacher `cross`: exit 4 of a split-then-joined cross-encoder (models/weir-cross), for every passage of every list."""
+    made.add("cross", apart_scores(folder, student, 4, words.ids(made.queries, 48), words.ids(texts, tokens), made.offsets,
+                                   made.cand))
+
+
 class Truncated:
     """The first layers of an encoder, as encode_states() takes one."""
 
