@@ -78,6 +78,17 @@ typedef struct wr_block_kernels {
     /* The same for weights of floats. */
     void (*gemm_float)(const wr_blocks *w, const void *input, size_t rows, size_t from, size_t to, float *y,
                        size_t y_stride, void *scratch);
+
+    /* What attention needs (models/kernels_causal.h). type is F32 or F16, strides count numbers, scratch is that of
+     * gemm_float, and sums are chains as in gemm_float.
+     * s[r][j] = sum_c q[r][c] k[j][c], q [rows, width], for 0 <= j < n. */
+    void (*scores)(wr_block_type type, const void *k, size_t k_stride, size_t n, size_t width, const float *q,
+                   size_t rows, float *s, size_t s_stride, void *scratch);
+    /* y[r][c] = sum_j p[r][j] v[j][c] for 0 <= c < width, over 0 <= j < n. */
+    void (*mix)(wr_block_type type, const void *v, size_t v_stride, size_t n, size_t width, const float *p,
+                size_t p_stride, size_t rows, float *y, size_t y_stride);
+    /* h[i] = x[i] as IEEE fp16, to nearest even. */
+    void (*narrow)(const float *x, size_t n, uint16_t *h);
 } wr_block_kernels;
 
 /* The table for this CPU, chosen once, lowered by WEIR_ISA; and one by name, false when this CPU has not got it. */

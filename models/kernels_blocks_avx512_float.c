@@ -2,5 +2,5 @@
 
 void wr_block_kernels_avx512_float(wr_block_kernels *table)
 {
-    table->gemm_float = gemm_float;
+    fill(table);
 }

@@ -32,7 +32,7 @@ typedef float panel[WR_GEMM_DEPTH][COLS];
 typedef struct job {
     const uint8_t *data;
     const char *x;
-    size_t in, x_bytes;
+    size_t in, row, x_bytes; /* row: bytes from an output's weights to the next one's */
 } job;
 
 INLINE size_t bytes_of(wr_block_type type)
@@ -97,7 +97,7 @@ INLINE void columns(wr_block_type type, const job *j, size_t o, size_t to, size_
     UNROLL for (size_t lane = 0; lane < LANES; lane++)
     {
         size_t output = o + lane < to ? o + lane : to - 1;
-        column[lane] = load_weights(type, j->data + (output * j->in + i) * bytes_of(type), n);
+        column[lane] = load_weights(type, j->data + output * j->row + i * bytes_of(type), n);
     }
     transpose(column);
 }
@@ -161,9 +161,9 @@ INLINE void many(wr_block_type type, const job *j, size_t rows, size_t from, siz
  * from memory, rows of 896: 9 -> 18 GB/s of F16. */
 INLINE void fetch(wr_block_type type, const job *j, size_t o, size_t i)
 {
-    size_t row = j->in * bytes_of(type), piece = LANES * LANES * bytes_of(type);
-    if (row > SHORT) return;
-    uintptr_t next = (uintptr_t)j->data + (o + LANES) * row + i / LANES * piece;
+    size_t piece = LANES * LANES * bytes_of(type);
+    if (j->row > SHORT) return;
+    uintptr_t next = (uintptr_t)j->data + (o + LANES) * j->row + i / LANES * piece;
     UNROLL for (size_t at = 0; at < piece; at += 64) _mm_prefetch((const char *)(next + at), _MM_HINT_T1);
 }
 
@@ -208,11 +208,98 @@ PRODUCT(product_bf16, WR_BLOCK_BF16)
 static void gemm_float(const wr_blocks *w, const void *input, size_t rows, size_t from, size_t to, float *y,
                        size_t y_stride, void *scratch)
 {
-    job j = {w->data, input, w->in, wr_block_shape_of(w).bytes};
+    job j = {w->data, input, w->in, w->in * wr_block_bytes(w->type), wr_block_shape_of(w).bytes};
     _Static_assert(sizeof(panel) <= WR_BLOCK_PANEL_BYTES, "the scratch");
     if (w->type == WR_BLOCK_F32) product_f32(&j, rows, from, to, y, y_stride, scratch);
     if (w->type == WR_BLOCK_F16) product_f16(&j, rows, from, to, y, y_stride, scratch);
     if (w->type == WR_BLOCK_BF16) product_bf16(&j, rows, from, to, y, y_stride, scratch);
+}
+
+/* ---- attention ---- */
+
+static void scores(wr_block_type type, const void *k, size_t k_stride, size_t n, size_t width, const float *q,
+                   size_t rows, float *s, size_t s_stride, void *scratch)
+{
+    size_t bytes = wr_block_bytes(type);
+    job j = {k, (const char *)q, width, k_stride * bytes, width * sizeof *q};
+    if (type == WR_BLOCK_F32)
+        product_f32(&j, rows, 0, n, s, s_stride, scratch);
+    else
+        product_f16(&j, rows, 0, n, s, s_stride, scratch);
+}
+
+/* Columns at v, of which cols are there, from key `from` on, n keys. */
+INLINE void mix_tile(wr_block_type type, size_t rows, const uint8_t *v, size_t v_bytes, size_t n, size_t cols,
+                     const float *p, size_t p_stride, float *y, size_t y_stride, bool more)
+{
+    vec sum[ROWS][2];
+    size_t second = cols > LANES ? cols - LANES : 0;
+    UNROLL for (size_t r = 0; r < rows; r++) sum[r][0] = sum[r][1] = VEC(setzero_ps)();
+    for (size_t k = 0; k < n; k++, v += v_bytes) {
+        vec a = as_floats(load_weights(type, v, cols)), b = VEC(setzero_ps)();
+        if (second) b = as_floats(load_weights(type, v + LANES * bytes_of(type), second));
+        UNROLL for (size_t r = 0; r < rows; r++)
+        {
+            vec w = VEC(set1_ps)(p[r * p_stride + k]);
+            sum[r][0] = VEC(fmadd_ps)(w, a, sum[r][0]);
+            sum[r][1] = VEC(fmadd_ps)(w, b, sum[r][1]);
+        }
+    }
+    UNROLL for (size_t r = 0; r < rows; r++)
+    {
+        float *at = y + r * y_stride;
+        store_some(at, cols, more ? VEC(add_ps)(load_some(at, cols), sum[r][0]) : sum[r][0]);
+        if (!second) continue;
+        at += LANES;
+        store_some(at, second, more ? VEC(add_ps)(load_some(at, second), sum[r][1]) : sum[r][1]);
+    }
+}
+
+INLINE void mix_of(wr_block_type type, const uint8_t *v, size_t v_stride, size_t n, size_t width, const float *p,
+                   size_t p_stride, size_t rows, float *y, size_t y_stride)
+{
+    size_t v_bytes = v_stride * bytes_of(type);
+    for (size_t i = 0; i < n; i += WR_GEMM_DEPTH)
+        for (size_t c = 0; c < width; c += COLS) {
+            size_t some = n - i < WR_GEMM_DEPTH ? n - i : WR_GEMM_DEPTH, cols = width - c < COLS ? width - c : COLS;
+            const uint8_t *at = v + i * v_bytes + c * bytes_of(type);
+            size_t r = 0;
+#define MIX(R)                                                                                                         \
+    for (; r + R <= rows; r += R)                                                                                      \
+    mix_tile(type, R, at, v_bytes, some, cols, p + r * p_stride + i, p_stride, y + r * y_stride + c, y_stride, i > 0)
+            MIX(ROWS);
+            MIX(3);
+            MIX(1);
+#undef MIX
+        }
+}
+
+static void mix(wr_block_type type, const void *v, size_t v_stride, size_t n, size_t width, const float *p,
+                size_t p_stride, size_t rows, float *y, size_t y_stride)
+{
+    if (type == WR_BLOCK_F32)
+        mix_of(WR_BLOCK_F32, v, v_stride, n, width, p, p_stride, rows, y, y_stride);
+    else
+        mix_of(WR_BLOCK_F16, v, v_stride, n, width, p, p_stride, rows, y, y_stride);
+}
+
+/* ---- halves ---- */
+
+static void narrow(const float *x, size_t n, uint16_t *h)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(h + i),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    for (; i < n; i++) h[i] = (uint16_t)_mm_extract_epi16(_mm_cvtps_ph(_mm_load_ss(x + i), 0), 0);
+}
+
+static void fill(wr_block_kernels *table)
+{
+    table->gemm_float = gemm_float;
+    table->scores = scores;
+    table->mix = mix;
+    table->narrow = narrow;
 }
 
 #endif

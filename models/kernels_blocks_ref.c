@@ -106,7 +106,59 @@ static void gemm_float(const wr_blocks *w, const void *x, size_t rows, size_t fr
         }
 }
 
+static float number(wr_block_type type, const void *data, size_t i)
+{
+    wr_blocks one = {type, (const char *)data + i * wr_block_bytes(type), 1, 1};
+    float v;
+    wr_blocks_row(&one, 0, &v);
+    return v;
+}
+
+static void scores(wr_block_type type, const void *k, size_t k_stride, size_t n, size_t width, const float *q,
+                   size_t rows, float *s, size_t s_stride, void *scratch)
+{
+    (void)scratch;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j++)
+            for (size_t i = 0; i < width; i += WR_GEMM_DEPTH) {
+                float sum = 0;
+                for (size_t c = i; c < width && c < i + WR_GEMM_DEPTH; c++)
+                    sum = fmaf(q[r * width + c], number(type, k, j * k_stride + c), sum);
+                s[r * s_stride + j] = i ? s[r * s_stride + j] + sum : sum;
+            }
+}
+
+static void mix(wr_block_type type, const void *v, size_t v_stride, size_t n, size_t width, const float *p,
+                size_t p_stride, size_t rows, float *y, size_t y_stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < width; c++)
+            for (size_t i = 0; i < n; i += WR_GEMM_DEPTH) {
+                float sum = 0;
+                for (size_t j = i; j < n && j < i + WR_GEMM_DEPTH; j++)
+                    sum = fmaf(p[r * p_stride + j], number(type, v, j * v_stride + c), sum);
+                y[r * y_stride + c] = i ? y[r * y_stride + c] + sum : sum;
+            }
+}
+
+/* To nearest even: the bits that are dropped decide, and at half way the last one that stays. */
+static uint16_t half_of(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    uint32_t sign = u >> 16 & 0x8000, size = u & 0x7fffffff;
+    if (size > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (size >> 13 & 0x3ff));
+    if (size >= 0x477ff000) return (uint16_t)(sign | 0x7c00);                              /* rounds to 65536 or more */
+    if (size < 0x38800000) return (uint16_t)(sign | (uint32_t)lrintf(fabsf(x) * 0x1p24f)); /* subnormal halves */
+    return (uint16_t)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+}
+
+static void narrow(const float *x, size_t n, uint16_t *h)
+{
+    for (size_t i = 0; i < n; i++) h[i] = half_of(x[i]);
+}
+
 void wr_block_kernels_ref(wr_block_kernels *table)
 {
-    *table = (wr_block_kernels){"ref", input, gemm, gemm_float};
+    *table = (wr_block_kernels){"ref", input, gemm, gemm_float, scores, mix, narrow};
 }
