@@ -7,11 +7,18 @@
 
 /* Rows of similarities at a time: whole tiles of 12 and of 6 rows. [96, 512] floats are a fifth of a second-level
  * cache; of more keys fewer rows, down to a tile. */
-enum { MOST_ROWS = 96, LEAST_ROWS = 12, KEYS = 512 };
+enum { MOST_ROWS = 96, LEAST_ROWS = 12, KEYS = 1024 };
+
+/* Floats from a row of n similarities to the next: an odd number of lines, so that rows do not fall upon each other in
+ * the caches. */
+static size_t stride_of(size_t n)
+{
+    return (n + 15) / 16 * 16 | 16;
+}
 
 static size_t rows_for(size_t keys)
 {
-    size_t rows = keys > KEYS ? (size_t)MOST_ROWS * KEYS / keys / LEAST_ROWS * LEAST_ROWS : MOST_ROWS;
+    size_t rows = keys > KEYS ? MOST_ROWS * stride_of(KEYS) / stride_of(keys) / LEAST_ROWS * LEAST_ROWS : MOST_ROWS;
     return rows < LEAST_ROWS ? LEAST_ROWS : rows;
 }
 
@@ -23,7 +30,7 @@ static size_t lines(size_t floats)
 /* Queries and contexts of the rows, their similarities, and what the products need. */
 size_t wr_causal_scratch(size_t keys, size_t width)
 {
-    size_t many = (size_t)MOST_ROWS * KEYS, few = LEAST_ROWS * keys;
+    size_t many = MOST_ROWS * stride_of(KEYS), few = LEAST_ROWS * stride_of(keys);
     return sizeof(float) * (2 * lines(MOST_ROWS * width) + lines(many > few ? many : few)) + WR_BLOCK_PANEL_BYTES;
 }
 
@@ -50,16 +57,17 @@ static void part(const wr_causal *a, size_t at, size_t rows)
     size_t begin = a->first + at / a->group, to = a->first + (at + rows - 1) / a->group + 1;
     /* A multiple of the depth, so that chains are cut at the same keys whichever rows are here. */
     size_t from = first_seen(a, begin) / WR_GEMM_DEPTH * WR_GEMM_DEPTH, n = to - from, bytes = wr_block_bytes(type);
+    size_t stride = stride_of(n);
     float *q = (float *)((char *)a->scratch + WR_BLOCK_PANEL_BYTES), *ctx = q + lines(MOST_ROWS * a->width);
     float *s = ctx + lines(MOST_ROWS * a->width);
     for (size_t r = 0; r < rows; r++) {
         const float *x = a->q + (at + r) / a->group * a->q_stride + (at + r) % a->group * a->width;
         for (size_t c = 0; c < a->width; c++) q[r * a->width + c] = x[c] * a->scale;
     }
-    k->scores(type, (const char *)a->k + from * a->kv_stride * bytes, a->kv_stride, n, a->width, q, rows, s, n,
+    k->scores(type, (const char *)a->k + from * a->kv_stride * bytes, a->kv_stride, n, a->width, q, rows, s, stride,
               a->scratch);
-    for (size_t r = 0; r < rows; r++) soften(a, a->first + (at + r) / a->group, s + r * n, from, to);
-    k->mix(type, (const char *)a->v + from * a->kv_stride * bytes, a->kv_stride, n, a->width, s, n, rows, ctx,
+    for (size_t r = 0; r < rows; r++) soften(a, a->first + (at + r) / a->group, s + r * stride, from, to);
+    k->mix(type, (const char *)a->v + from * a->kv_stride * bytes, a->kv_stride, n, a->width, s, stride, rows, ctx,
            a->width);
     for (size_t r = 0; r < rows; r++)
         memcpy(a->ctx + (at + r) / a->group * a->ctx_stride + (at + r) % a->group * a->width, ctx + r * a->width,
