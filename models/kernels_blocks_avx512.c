@@ -421,14 +421,18 @@ static void gemm(const wr_blocks *w, const void *input, size_t rows, size_t from
 /* 32 numbers as bytes; sum is set to that of the lower and of the upper 16. */
 INLINE float quantize(const float *x, int8_t *q, int32_t sum[2])
 {
+    const __m128i ones = _mm_set1_epi8(1);
     __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + LANES);
     float max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(a), _mm512_abs_ps(b)));
     __m512 by = _mm512_set1_ps(max < WR_BLOCK_TINY ? 0 : 127 / max);
-    __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(a, by)), high = _mm512_cvtps_epi32(_mm512_mul_ps(b, by));
-    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtsepi32_epi8(low));
-    _mm_storeu_si128((__m128i *)(void *)(q + LANES), _mm512_cvtsepi32_epi8(high));
-    sum[0] = _mm512_reduce_add_epi32(low);
-    sum[1] = _mm512_reduce_add_epi32(high);
+    __m128i low = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, by)));
+    __m128i high = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, by)));
+    _mm_storeu_si128((__m128i *)(void *)q, low);
+    _mm_storeu_si128((__m128i *)(void *)(q + LANES), high);
+    low = _mm_dpbusd_epi32(_mm_setzero_si128(), ones, low);
+    high = _mm_dpbusd_epi32(_mm_setzero_si128(), ones, high);
+    __m128i both = _mm_add_epi32(_mm_unpacklo_epi32(low, high), _mm_unpackhi_epi32(low, high));
+    _mm_storel_epi64((__m128i *)(void *)sum, _mm_add_epi32(both, _mm_unpackhi_epi64(both, both)));
     return max < WR_BLOCK_TINY ? 0 : max / 127;
 }
 
