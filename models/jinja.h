@@ -31,18 +31,52 @@
 #include "data/status.h"
 #include "data/text.h"
 
+#define WR_JINJA_SOURCE ((size_t)1 << 20)       /* bytes of a template; the longest in use has 30,000               */
 #define WR_JINJA_DEPTH 64                      /* nested statements, expressions and macro calls; templates in use: 9  */
 #define WR_JINJA_STEPS 1000000                 /* expressions and statements run; a chat of 20 turns takes 2000        */
 #define WR_JINJA_BYTES ((size_t)64 << 20)      /* strings, lists and output made while running; a prompt takes 200 KB  */
 
 typedef struct wr_jinja wr_jinja; /* constant after open; shared by all threads */
 
-/* What a template is given. Strings are valid UTF-8 (the caller sees to that) and borrowed, as lists and maps are. */
-typedef struct wr_jinja_value wr_jinja_value;
+/* Values. Strings are valid UTF-8 and borrowed; a context is a map. */
+typedef enum wr_jinja_type {
+    WR_JINJA_UNDEFINED, WR_JINJA_NONE, WR_JINJA_BOOL, WR_JINJA_INT, WR_JINJA_FLOAT, WR_JINJA_STRING,
+    WR_JINJA_LIST, WR_JINJA_MAP, WR_JINJA_NAMESPACE, WR_JINJA_MACRO
+} wr_jinja_type;
+
+typedef struct wr_jinja_map wr_jinja_map;
+typedef struct wr_jinja_value {
+    wr_jinja_type type;
+    bool tuple; /* of a list */
+    union {
+        int64_t i; /* BOOL (0, 1) and INT */
+        double f;
+        wr_text s;
+        struct {
+            struct wr_jinja_value *item; /* [n] */
+            size_t n;
+        } list;
+        wr_jinja_map *map;   /* MAP and NAMESPACE, NULL = empty is not allowed */
+        const void *macro;
+    } u;
+} wr_jinja_value;
+
+struct wr_jinja_map {
+    wr_text *key; /* [n] distinct, in the order of adding */
+    wr_jinja_value *value;
+    size_t n, cap;
+};
+
+wr_jinja_value wr_jinja_bool(bool value);
+wr_jinja_value wr_jinja_text(wr_text text);
 
 /* Parses a template. where names the source in err. WR_EFORMAT when it is no Jinja, WR_EUNSUPPORTED when it needs what is
  * not above. text is copied. */
 wr_status wr_jinja_open(wr_jinja **jinja, wr_text text, const char *where, wr_err *err);
 void wr_jinja_close(wr_jinja *jinja);
+
+/* Runs it over the variables of context. out is borrowed from the arena. WR_EFORMAT when the template raises an exception
+ * or does what Python would refuse (a sum of text and number), WR_EFULL beyond the limits, WR_ENOMEM. */
+wr_status wr_jinja_render(const wr_jinja *jinja, const wr_jinja_map *context, wr_arena *arena, wr_text *out, wr_err *err);
 
 #endif
