@@ -6,7 +6,7 @@
  * Expressions   literals, lists, tuples, maps, attributes, items, slices with step, calls with keywords, filters, tests,
  *               arithmetic + - * / // % **, ~, comparisons (chained too), in, not in, and, or, not, inline if
  * Filters       trim length count default d tojson first last join upper lower title capitalize replace items list string
- *               int float abs reverse map(attribute=) selectattr rejectattr safe indent
+ *               int float abs reverse map(attribute=) selectattr rejectattr safe
  * Tests         defined undefined none string mapping iterable sequence number integer float boolean true false even odd
  *               divisibleby eq equalto ne sameas lt gt le ge in
  * Methods       of strings: strip lstrip rstrip split startswith endswith upper lower title capitalize replace join find
