@@ -188,6 +188,12 @@ bool wr_unicode_is_han(uint32_t cp)
     return within(han, COUNT(han), cp);
 }
 
+bool wr_unicode_is_digit(uint32_t cp)
+{
+    if (cp < 0x80) return cp >= '0' && cp <= '9';
+    return utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_ND;
+}
+
 bool wr_unicode_is_word(uint32_t cp)
 {
     switch (utf8proc_category((utf8proc_int32_t)cp)) {

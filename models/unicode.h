@@ -21,6 +21,7 @@ bool wr_unicode_is_space(uint32_t cp);   /* White_Space */
 bool wr_unicode_is_mark(uint32_t cp);    /* Mn: dropped by strip_accents */
 bool wr_unicode_is_punct(uint32_t cp);   /* P*, and every ASCII symbol: a word of its own */
 bool wr_unicode_is_han(uint32_t cp);     /* gets a space on either side */
+bool wr_unicode_is_digit(uint32_t cp);   /* Nd: what \d matches in Python */
 bool wr_unicode_is_word(uint32_t cp);    /* what \w matches */
 
 /* Canonical combining class: 0 for a starter, which marks are not moved across. */

@@ -1,0 +1,384 @@
+/* The prompt of one window: texts, template, repair, tokens, and what to cut when there are too many of them. */
+#include "ranker/listwise.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "data/utf8.h"
+#include "models/repair.h"
+#include "models/unicode.h"
+
+static const char system_text[] =
+    "You are RankLLM, an intelligent assistant that can rank passages based on their relevancy to the query";
+
+/* What the two wordings differ in; between "{num} passages" and so on they agree. */
+static const struct wording {
+    const char *article, *blank, *answer;
+} wordings[] = {
+    [WR_PROMPT_TEMPLATE] = {"an", "", "Answer concisely and directly and only respond"},
+    [WR_PROMPT_PAPER] = {"a", "\n", "Only respond"},
+};
+
+typedef struct build {
+    const wr_tokenizer *tok;
+    const wr_chat *chat;
+    wr_prompt kind;
+    size_t n, window;
+    wr_arena *arena;
+    wr_err *err;
+    wr_text query;                  /* as it goes into the template  */
+    wr_text passage[WR_WINDOW_MAX]; /* repaired, words not yet cut   */
+    wr_text system;                 /* special strings not guarded   */
+    bool whole;                     /* the finished string is repaired */
+} build;
+
+/* ---- texts */
+
+/* Python's white space: what str.split() splits at. */
+static bool is_space(uint32_t cp)
+{
+    return wr_unicode_is_space(cp) || (cp >= 0x1c && cp <= 0x1f);
+}
+
+/* The first `words` words, joined by single spaces. out has room for text.n bytes. */
+static size_t first_words(wr_text text, size_t words, char *out)
+{
+    size_t n = 0, count = 0;
+    bool inside = false;
+    for (size_t at = 0, len; at < text.n; at += len) {
+        bool space = is_space(wr_utf8_decode(text.bytes + at, text.n - at, &len));
+        if (!space && !inside) {
+            if (count++ == words) break;
+            if (n) out[n++] = ' ';
+        }
+        inside = !space;
+        if (space) continue;
+        memcpy(out + n, text.bytes + at, len);
+        n += len;
+    }
+    return n;
+}
+
+static size_t count_words(wr_text text)
+{
+    size_t count = 0;
+    bool inside = false;
+    for (size_t at = 0, len; at < text.n; at += len) {
+        bool space = is_space(wr_utf8_decode(text.bytes + at, text.n - at, &len));
+        count += !space && !inside;
+        inside = !space;
+    }
+    return count;
+}
+
+/* [123] becomes (123), in place: digits of any script, as Python's \d has them. */
+static void round_numbers(char *text, size_t n)
+{
+    size_t open = SIZE_MAX;
+    for (size_t at = 0, len; at < n; at += len) {
+        uint32_t cp = wr_utf8_decode(text + at, n - at, &len);
+        if (cp == '[') {
+            open = at;
+        } else if (cp == ']' && open != SIZE_MAX && at > open + 1) {
+            text[open] = '(', text[at] = ')';
+            open = SIZE_MAX;
+        } else if (!wr_unicode_is_digit(cp)) {
+            open = SIZE_MAX;
+        }
+    }
+}
+
+/* Valid UTF-8 in memory of our own. */
+static wr_status own(wr_text text, wr_arena *arena, char **bytes, size_t *n)
+{
+    if (text.n > SIZE_MAX / 3) return WR_ENOMEM;
+    *bytes = wr_arena_alloc(arena, 3 * text.n);
+    if (!*bytes) return WR_ENOMEM;
+    *n = wr_utf8_repair(text.bytes, text.n, *bytes);
+    return WR_OK;
+}
+
+static wr_status query_text(build *b, wr_text query, bool repaired)
+{
+    char *bytes;
+    size_t n;
+    wr_status st = repaired ? wr_repair(query, b->arena, &query) : WR_OK;
+    if (!st) st = own(query, b->arena, &bytes, &n);
+    if (st) return st;
+    round_numbers(bytes, n);
+    return wr_tokenizer_guard(b->tok, (wr_text){bytes, n}, b->arena, &b->query);
+}
+
+static wr_text stripped(wr_text text)
+{
+    size_t len;
+    while (text.n && is_space(wr_utf8_decode(text.bytes, text.n, &len))) text.bytes += len, text.n -= len;
+    while (text.n) {
+        size_t at = text.n - 1;
+        while (at && ((unsigned char)text.bytes[at] & 0xc0) == 0x80) at--;
+        if (!is_space(wr_utf8_decode(text.bytes + at, text.n - at, &len))) break;
+        text.n = at;
+    }
+    return text;
+}
+
+/* "Title: {title} Content: {text}", stripped and repaired. */
+static wr_status passage_text(build *b, const wr_passage *passage, wr_text *out)
+{
+    static const char title[] = "Title: ", content[] = " Content: ";
+    size_t t = passage->title.n, n = 0, size;
+    char *bytes;
+    if (t > SIZE_MAX / 8 || passage->text.n > SIZE_MAX / 8) return WR_ENOMEM;
+    char *joined = wr_arena_alloc(b->arena, t + passage->text.n + sizeof title + sizeof content);
+    if (!joined) return WR_ENOMEM;
+    if (t) {
+        memcpy(joined, title, sizeof title - 1), n = sizeof title - 1;
+        memcpy(joined + n, passage->title.bytes, t), n += t;
+        memcpy(joined + n, content, sizeof content - 1), n += sizeof content - 1;
+    }
+    if (passage->text.n) memcpy(joined + n, passage->text.bytes, passage->text.n), n += passage->text.n;
+    wr_status st = own((wr_text){joined, n}, b->arena, &bytes, &size);
+    return st ? st : wr_repair(stripped((wr_text){bytes, size}), b->arena, out);
+}
+
+/* A passage as it goes into the prompt: words, tokens (0: all), brackets, no special tokens. */
+static wr_status cut_passage(const build *b, wr_text text, size_t words, size_t tokens, wr_text *out)
+{
+    char *bytes = wr_arena_alloc(b->arena, text.n + 1);
+    if (!bytes) return WR_ENOMEM;
+    size_t n = first_words(text, words, bytes);
+    round_numbers(bytes, n);
+    wr_status st = wr_tokenizer_guard(b->tok, (wr_text){bytes, n}, b->arena, out);
+    size_t low = 0, high = out->n;
+    while (!st && tokens != SIZE_MAX && low < high) { /* the longest beginning of at most so many tokens */
+        size_t mark = wr_arena_mark(b->arena), middle = high - (high - low) / 2;
+        wr_tokens ids;
+        st = wr_tokenizer_encode(b->tok, out->bytes, middle, b->arena, tokens, &ids);
+        if (!st && ids.cut) high = middle - 1;
+        else low = middle;
+        wr_arena_rollback(b->arena, mark);
+    }
+    if (st || tokens == SIZE_MAX) return st;
+    while (low && low < out->n && ((unsigned char)out->bytes[low] & 0xc0) == 0x80) low--;
+    out->n = low;
+    return WR_OK;
+}
+
+/* ---- the string */
+
+typedef struct page {
+    char *at;
+    size_t n;
+} page;
+
+static void put(page *to, const char *s, size_t n)
+{
+    if (n) memcpy(to->at + to->n, s, n);
+    to->n += n;
+}
+
+static void word(page *to, const char *s)
+{
+    put(to, s, strlen(s));
+}
+
+/* Room for all fixed words of a prompt: the longest wording has 600 bytes, a passage's frame 5. */
+#define FRAME 2048
+
+static wr_status user_text(const build *b, wr_text query, const wr_text *passage, wr_text *out)
+{
+    const struct wording *w = &wordings[b->kind];
+    size_t size = FRAME + 2 * query.n;
+    char num[16];
+    for (size_t i = 0; i < b->n; i++) size += passage[i].n + 16;
+    page to = {wr_arena_alloc(b->arena, size), 0};
+    if (!to.at) return WR_ENOMEM;
+    snprintf(num, sizeof num, "%zu", b->n);
+    if (b->chat && !wr_chat_has_system(b->chat)) word(&to, system_text), word(&to, "\n ");
+    word(&to, "I will provide you with "), word(&to, num), word(&to, " passages, each indicated by "), word(&to, w->article);
+    word(&to, " alphabetical identifier []. Rank the passages based on their relevance to the search query: ");
+    put(&to, query.bytes, query.n), word(&to, ".\n"), word(&to, w->blank);
+    for (size_t i = 0; i < b->n; i++) {
+        put(&to, (char[]){'[', (char)('A' + i), ']', ' '}, 4);
+        put(&to, passage[i].bytes, passage[i].n), word(&to, "\n");
+    }
+    word(&to, "Search Query: "), put(&to, query.bytes, query.n);
+    word(&to, ".\nRank the "), word(&to, num);
+    word(&to, " passages above based on their relevance to the search query. All the passages should be included and listed "
+              "using identifiers, in descending order of relevance. The output format should be [] > [], e.g., [B] > [A], ");
+    word(&to, w->answer), word(&to, " with the ranking results, do not say any word or explain.");
+    *out = (wr_text){to.at, to.n};
+    return WR_OK;
+}
+
+static wr_status wrapped(const build *b, wr_text user, wr_text *out)
+{
+    wr_message message[2] = {{"system", {system_text, sizeof system_text - 1}}, {"user", user}};
+    bool has_system = b->chat && wr_chat_has_system(b->chat);
+    if (b->chat) return wr_chat_render(b->chat, message + !has_system, has_system ? 2 : 1, true, b->arena, out, b->err);
+    page to = {wr_arena_alloc(b->arena, user.n + FRAME), 0};
+    if (!to.at) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    word(&to, system_text), word(&to, "\n"), put(&to, user.bytes, user.n), word(&to, "\n");
+    *out = (wr_text){to.at, to.n};
+    return WR_OK;
+}
+
+/* The id that the tokenizer puts before a text, where the template has not written it already; -1: none. */
+static int64_t bos_of(const build *b, const wr_tokens *ids)
+{
+    uint32_t word_id = UINT32_MAX, id[3] = {UINT32_MAX}; /* [BOS] word [EOS] */
+    wr_tokens text = {&word_id, 1, false};
+    wr_tokenizer_single_ids(b->tok, &text, 3, id, NULL);
+    return id[0] == UINT32_MAX || (ids->n && ids->id[0] == id[0]) ? -1 : (int64_t)id[0];
+}
+
+/* Text and ids with BOS and the forced "[". */
+static wr_status assembled(const build *b, wr_text query, const wr_text *passage, wr_text *text, wr_tokens *ids)
+{
+    wr_text user, string;
+    wr_status st = user_text(b, query, passage, &user);
+    if (st) return wr_fail(b->err, st, "prompt: the arena is exhausted");
+    st = wrapped(b, user, &string);
+    if (!st && b->whole && (st = wr_repair(string, b->arena, &string))) wr_fail(b->err, st, "prompt: the arena is exhausted");
+    if (st) return st;
+    char *at = wr_arena_alloc(b->arena, string.n + 1);
+    if (!at) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    memcpy(at, string.bytes, string.n);
+    at[string.n] = '[';
+    *text = (wr_text){at, string.n + 1};
+    if (wr_tokenizer_encode(b->tok, at, string.n + 1, b->arena, SIZE_MAX, ids))
+        return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    int64_t bos = bos_of(b, ids);
+    if (bos < 0) return WR_OK;
+    const char *name = wr_tokenizer_token(b->tok, (uint32_t)bos);
+    size_t n = name ? strlen(name) : 0;
+    uint32_t *id = wr_arena_alloc(b->arena, (ids->n + 1) * sizeof *id);
+    char *with = wr_arena_alloc(b->arena, n + text->n);
+    if (!id || !with) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    id[0] = (uint32_t)bos;
+    memcpy(id + 1, ids->id, ids->n * sizeof *id);
+    ids->id = id, ids->n++;
+    if (n) memcpy(with, name, n);
+    memcpy(with + n, text->bytes, text->n);
+    *text = (wr_text){with, n + text->n};
+    return WR_OK;
+}
+
+/* ---- fitting */
+
+typedef struct fit {
+    size_t most;      /* tokens that a prompt may have, the forced "[" apart */
+    wr_tokens bones;  /* the same prompt with harmless texts                 */
+    size_t longest;   /* words of the longest passage                        */
+} fit;
+
+static wr_status measure(const build *b, size_t context, fit *f)
+{
+    char list[8 * WR_WINDOW_MAX];
+    size_t n = 0;
+    wr_tokens answer;
+    wr_text text, x[WR_WINDOW_MAX];
+    for (size_t i = 0; i < b->window; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s[%c]", i ? " > " : "", (int)('A' + i));
+    if (wr_tokenizer_encode(b->tok, list, n, b->arena, SIZE_MAX, &answer))
+        return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    f->most = context > answer.n ? context - answer.n : 0;
+    f->longest = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        x[i] = (wr_text){"x", 1};
+        size_t words = count_words(b->passage[i]);
+        if (words > f->longest) f->longest = words;
+    }
+    return assembled(b, (wr_text){"x", 1}, x, &text, &f->bones);
+}
+
+static bool next_special(const wr_tokenizer *tok, const wr_tokens *ids, size_t *at)
+{
+    while (*at < ids->n && !wr_tokenizer_is_special(tok, ids->id[*at])) ++*at;
+    return *at < ids->n;
+}
+
+/* Whether two prompts hold the same special tokens in the same order. */
+static bool same_specials(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b)
+{
+    for (size_t i = 0, j = 0;; i++, j++) {
+        bool in_a = next_special(tok, a, &i), in_b = next_special(tok, b, &j);
+        if (!in_a || !in_b) return in_a == in_b;
+        if (a->id[i] != b->id[j]) return false;
+    }
+}
+
+static wr_status attempt(const build *b, size_t words, size_t tokens, wr_listwise_prompt *out)
+{
+    wr_text passage[WR_WINDOW_MAX];
+    for (size_t i = 0; i < b->n; i++)
+        if (cut_passage(b, b->passage[i], words, tokens, &passage[i]))
+            return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+    out->words = words;
+    out->tokens = tokens == SIZE_MAX ? 0 : tokens;
+    return assembled(b, b->query, passage, &out->text, &out->ids);
+}
+
+/* Every passage gets an equal share of what an empty prompt leaves; smaller until it fits. */
+static wr_status share(const build *b, const fit *f, size_t mark, wr_listwise_prompt *out)
+{
+    wr_status st = attempt(b, 1, 0, out);
+    if (st) return st;
+    size_t bare = out->ids.n - 1;
+    if (bare > f->most)
+        return wr_fail(b->err, WR_EARG, "prompt: %zu tokens without any passage, at most %zu fit: the query is too long", bare,
+                       f->most);
+    size_t tokens = (f->most - bare) / b->n;
+    for (;; tokens -= tokens / 8 + 1) {
+        wr_arena_rollback(b->arena, mark);
+        if ((st = attempt(b, 1, tokens, out)) || out->ids.n - 1 <= f->most || !tokens) return st;
+    }
+}
+
+static wr_status fitted(const build *b, const fit *f, wr_listwise_prompt *out)
+{
+    size_t mark = wr_arena_mark(b->arena), words = 300;
+    if (b->kind == WR_PROMPT_PAPER) words = 300 * 20 / b->window;
+    for (size_t over = 0;;) {
+        wr_arena_rollback(b->arena, mark);
+        wr_status st = attempt(b, words, SIZE_MAX, out);
+        if (st) return st;
+        if (out->ids.n - 1 <= f->most) return WR_OK;
+        over = out->ids.n - 1 - f->most;
+        size_t off = over / (4 * b->window) ? over / (4 * b->window) : 1;
+        while (words > off && words - off >= f->longest) words -= off; /* nothing is cut yet: the next would be the same */
+        if (words <= 1) break;
+        words = words > off ? words - off : 1;
+    }
+    wr_arena_rollback(b->arena, mark);
+    return share(b, f, mark, out);
+}
+
+wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, wr_prompt kind, wr_text query,
+                                  const wr_passage *passage, size_t n, size_t window, size_t context, wr_arena *arena,
+                                  wr_listwise_prompt *out, wr_err *err)
+{
+    build b = {.tok = tok, .chat = chat, .kind = kind, .n = n, .window = window, .arena = arena, .err = err};
+    fit f;
+    wr_status st = WR_OK;
+    *out = (wr_listwise_prompt){.text = {"", 0}};
+    if (!n || n > window || window > WR_WINDOW_MAX)
+        return wr_fail(err, WR_EARG, "prompt: %zu passages in a window of %zu, expected 1 to %d", n, window, WR_WINDOW_MAX);
+    for (size_t i = 0; i < n && !st; i++) st = passage_text(&b, &passage[i], &b.passage[i]);
+    if (st) return wr_fail(err, st, "prompt: the arena is exhausted");
+    /* 0: as published. 1: the query repaired before it is guarded. 2: and the whole string left as it is. */
+    for (int caution = 0; caution < 3; caution++) {
+        b.whole = caution < 2;
+        if (query_text(&b, query, caution > 0)) return wr_fail(err, WR_ENOMEM, "prompt: the arena is exhausted");
+        if ((st = measure(&b, context, &f)) || (st = fitted(&b, &f, out))) break;
+        if (!same_specials(tok, &out->ids, &f.bones)) {
+            st = wr_fail(err, WR_EARG, "prompt: query or passages form a special token with the chat template");
+            continue;
+        }
+        while (out->shared < out->ids.n && out->shared < f.bones.n && out->ids.id[out->shared] == f.bones.id[out->shared])
+            out->shared++;
+        return WR_OK;
+    }
+    *out = (wr_listwise_prompt){.text = {"", 0}};
+    return st;
+}
