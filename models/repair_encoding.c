@@ -77,6 +77,7 @@ static void compile(void)
         PCRE2_SIZE at;
         uint32_t options = i < ALTERED ? PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK : 0;
         code[i] = pcre2_compile((PCRE2_SPTR)pattern[i], PCRE2_ZERO_TERMINATED, options, &error, &at, NULL);
+        if (code[i]) pcre2_jit_compile(code[i], PCRE2_JIT_COMPLETE); /* where it cannot, it is interpreted */
     }
 }
 
@@ -88,6 +89,8 @@ static int search(which what, wr_text text, size_t from, size_t *begin, size_t *
     if (!data) return -1;
     uint32_t options = what < ALTERED ? PCRE2_NO_UTF_CHECK : 0;
     int found = pcre2_match(code[what], (PCRE2_SPTR)text.bytes, text.n, from, options, data, NULL);
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT)
+        found = pcre2_match(code[what], (PCRE2_SPTR)text.bytes, text.n, from, options | PCRE2_NO_JIT, data, NULL);
     if (found >= 0) {
         const PCRE2_SIZE *at = pcre2_get_ovector_pointer(data);
         *begin = at[0], *end = at[1];
@@ -96,10 +99,21 @@ static int search(which what, wr_text text, size_t from, size_t *begin, size_t *
     return found == PCRE2_ERROR_NOMEMORY ? -1 : found >= 0;
 }
 
+/* Whether the text has a character that a bad sequence could be made of. What begins with E3..ED or F0..F4, scripts of
+ * East Asia and emoji, is in none, so texts of these are not searched. */
+static bool may_be_bad(wr_text text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.bytes[i];
+        if ((c >= 0xc2 && c <= 0xe2) || c == 0xee || c == 0xef) return true;
+    }
+    return false;
+}
+
 static wr_status is_bad(wr_text text, bool *bad)
 {
     size_t begin, end;
-    int found = search(BAD_TEXT, text, 0, &begin, &end);
+    int found = !may_be_bad(text) ? 0 : search(BAD_TEXT, text, 0, &begin, &end);
     *bad = found > 0;
     return found < 0 ? WR_ENOMEM : WR_OK;
 }
