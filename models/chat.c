@@ -16,7 +16,7 @@ enum { TOKENS = 16, PATH_BYTES = 4096 };
 struct wr_chat {
     wr_jinja *jinja;
     bool has_system;
-    wr_arena names; /* keys and values below */
+    wr_arena names;      /* keys and values below */
     wr_text key[TOKENS]; /* "bos_token" ... */
     wr_jinja_value value[TOKENS];
     size_t n;
@@ -104,15 +104,21 @@ static wr_status open_directory(wr_chat *chat, const char *dir, const char *file
     if (!st) st = wr_path_join(config_path, sizeof config_path, dir, "tokenizer_config.json");
     if (st) return wr_fail(err, st, "%s: path too long", dir);
     st = wr_json_load(&config, config_path, WR_CHAT_MAX_BYTES, &missing);
-    if (st == WR_ENOTFOUND) st = WR_OK;
-    else if (st) wr_fail(err, st, "%s", missing.text);
+    if (st == WR_ENOTFOUND)
+        st = WR_OK;
+    else if (st)
+        wr_fail(err, st, "%s", missing.text);
     if (!st && config && add_tokens(chat, config)) st = wr_fail(err, WR_ENOMEM, "%s: out of memory", config_path);
     const json_t *text = template_of(config);
     if (st) goto done;
-    if (file) st = set_template_file(chat, file, err);
-    else if (wr_path_exists(path)) st = set_template_file(chat, path, err);
-    else if (text) st = set_template(chat, (wr_text){json_string_value(text), json_string_length(text)}, config_path, err);
-    else st = wr_fail(err, WR_ENOTFOUND, "%s: no chat template; give one by --chat-template FILE", dir);
+    if (file)
+        st = set_template_file(chat, file, err);
+    else if (wr_path_exists(path))
+        st = set_template_file(chat, path, err);
+    else if (text)
+        st = set_template(chat, (wr_text){json_string_value(text), json_string_length(text)}, config_path, err);
+    else
+        st = wr_fail(err, WR_ENOTFOUND, "%s: no chat template; give one by --chat-template FILE", dir);
 done:
     json_decref(config);
     return st;
@@ -120,8 +126,10 @@ done:
 
 static wr_status finish(wr_chat **chat, wr_chat *made, wr_status st)
 {
-    if (st) wr_chat_close(made);
-    else *chat = made;
+    if (st)
+        wr_chat_close(made);
+    else
+        *chat = made;
     return st;
 }
 
@@ -153,9 +161,11 @@ static wr_status open_gguf(wr_chat *chat, const wr_gguf *gguf, const char *file,
                                          {"tokenizer.ggml.padding_token_id", "pad_token"}};
     wr_text text;
     for (size_t i = 0; i < sizeof key / sizeof *key; i++)
-        if (add_gguf_token(chat, gguf, key[i][0], key[i][1])) return wr_fail(err, WR_ENOMEM, "chat template: out of memory");
+        if (add_gguf_token(chat, gguf, key[i][0], key[i][1]))
+            return wr_fail(err, WR_ENOMEM, "chat template: out of memory");
     if (file) return set_template_file(chat, file, err);
-    if (wr_gguf_text(gguf, "tokenizer.chat_template", &text)) return set_template(chat, text, "tokenizer.chat_template", err);
+    if (wr_gguf_text(gguf, "tokenizer.chat_template", &text))
+        return set_template(chat, text, "tokenizer.chat_template", err);
     return wr_fail(err, WR_ENOTFOUND, "no chat template in the GGUF file; give one by --chat-template FILE");
 }
 
@@ -212,7 +222,8 @@ wr_status wr_chat_render(const wr_chat *chat, const wr_message *message, size_t 
                          wr_text *out, wr_err *err)
 {
     enum { OWN = 5 };
-    wr_text key[OWN + TOKENS] = {{"messages", 8}, {"add_generation_prompt", 21}, {"tools", 5}, {"documents", 9}, {"enable_thinking", 15}};
+    wr_text key[OWN + TOKENS] = {
+        {"messages", 8}, {"add_generation_prompt", 21}, {"tools", 5}, {"documents", 9}, {"enable_thinking", 15}};
     wr_jinja_value value[OWN + TOKENS] = {{0}}, *item = wr_arena_calloc(arena, n, sizeof *item);
     wr_jinja_map context = {key, value, OWN + chat->n, OWN + TOKENS};
     *out = (wr_text){"", 0};

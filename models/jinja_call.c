@@ -8,44 +8,161 @@
 #include "models/unicode.h"
 
 enum {
-    F_TRIM, F_LENGTH, F_DEFAULT, F_TOJSON, F_FIRST, F_LAST, F_JOIN, F_UPPER, F_LOWER, F_TITLE, F_CAPITALIZE, F_REPLACE,
-    F_ITEMS, F_LIST, F_STRING, F_INT, F_FLOAT, F_ABS, F_REVERSE, F_MAP, F_SELECT, F_REJECT, F_SAFE
+    F_TRIM,
+    F_LENGTH,
+    F_DEFAULT,
+    F_TOJSON,
+    F_FIRST,
+    F_LAST,
+    F_JOIN,
+    F_UPPER,
+    F_LOWER,
+    F_TITLE,
+    F_CAPITALIZE,
+    F_REPLACE,
+    F_ITEMS,
+    F_LIST,
+    F_STRING,
+    F_INT,
+    F_FLOAT,
+    F_ABS,
+    F_REVERSE,
+    F_MAP,
+    F_SELECT,
+    F_REJECT,
+    F_SAFE
 };
 typedef struct name {
     const char *text;
     int what;
 } name;
 
-static const name filters[] = {
-    {"trim", F_TRIM}, {"length", F_LENGTH}, {"count", F_LENGTH}, {"default", F_DEFAULT}, {"d", F_DEFAULT},
-    {"tojson", F_TOJSON}, {"first", F_FIRST}, {"last", F_LAST}, {"join", F_JOIN}, {"upper", F_UPPER}, {"lower", F_LOWER},
-    {"title", F_TITLE}, {"capitalize", F_CAPITALIZE}, {"replace", F_REPLACE}, {"items", F_ITEMS}, {"list", F_LIST},
-    {"string", F_STRING}, {"int", F_INT}, {"float", F_FLOAT}, {"abs", F_ABS}, {"reverse", F_REVERSE}, {"map", F_MAP},
-    {"selectattr", F_SELECT}, {"rejectattr", F_REJECT}, {"safe", F_SAFE}, {NULL, 0}};
+static const name filters[] = {{"trim", F_TRIM},
+                               {"length", F_LENGTH},
+                               {"count", F_LENGTH},
+                               {"default", F_DEFAULT},
+                               {"d", F_DEFAULT},
+                               {"tojson", F_TOJSON},
+                               {"first", F_FIRST},
+                               {"last", F_LAST},
+                               {"join", F_JOIN},
+                               {"upper", F_UPPER},
+                               {"lower", F_LOWER},
+                               {"title", F_TITLE},
+                               {"capitalize", F_CAPITALIZE},
+                               {"replace", F_REPLACE},
+                               {"items", F_ITEMS},
+                               {"list", F_LIST},
+                               {"string", F_STRING},
+                               {"int", F_INT},
+                               {"float", F_FLOAT},
+                               {"abs", F_ABS},
+                               {"reverse", F_REVERSE},
+                               {"map", F_MAP},
+                               {"selectattr", F_SELECT},
+                               {"rejectattr", F_REJECT},
+                               {"safe", F_SAFE},
+                               {NULL, 0}};
 
 enum {
-    T_DEFINED, T_UNDEFINED, T_NONE, T_STRING, T_MAPPING, T_ITERABLE, T_SEQUENCE, T_NUMBER, T_INTEGER, T_FLOAT, T_BOOLEAN,
-    T_TRUE, T_FALSE, T_EVEN, T_ODD, T_DIVISIBLE, T_EQ, T_NE, T_SAME, T_LT, T_GT, T_LE, T_GE, T_IN
+    T_DEFINED,
+    T_UNDEFINED,
+    T_NONE,
+    T_STRING,
+    T_MAPPING,
+    T_ITERABLE,
+    T_SEQUENCE,
+    T_NUMBER,
+    T_INTEGER,
+    T_FLOAT,
+    T_BOOLEAN,
+    T_TRUE,
+    T_FALSE,
+    T_EVEN,
+    T_ODD,
+    T_DIVISIBLE,
+    T_EQ,
+    T_NE,
+    T_SAME,
+    T_LT,
+    T_GT,
+    T_LE,
+    T_GE,
+    T_IN
 };
-static const name tests[] = {
-    {"defined", T_DEFINED}, {"undefined", T_UNDEFINED}, {"none", T_NONE}, {"string", T_STRING}, {"mapping", T_MAPPING},
-    {"iterable", T_ITERABLE}, {"sequence", T_SEQUENCE}, {"number", T_NUMBER}, {"integer", T_INTEGER}, {"float", T_FLOAT},
-    {"boolean", T_BOOLEAN}, {"true", T_TRUE}, {"false", T_FALSE}, {"even", T_EVEN}, {"odd", T_ODD},
-    {"divisibleby", T_DIVISIBLE}, {"eq", T_EQ}, {"equalto", T_EQ}, {"ne", T_NE}, {"sameas", T_SAME}, {"lt", T_LT},
-    {"lessthan", T_LT}, {"gt", T_GT}, {"greaterthan", T_GT}, {"le", T_LE}, {"ge", T_GE}, {"in", T_IN}, {NULL, 0}};
+static const name tests[] = {{"defined", T_DEFINED},
+                             {"undefined", T_UNDEFINED},
+                             {"none", T_NONE},
+                             {"string", T_STRING},
+                             {"mapping", T_MAPPING},
+                             {"iterable", T_ITERABLE},
+                             {"sequence", T_SEQUENCE},
+                             {"number", T_NUMBER},
+                             {"integer", T_INTEGER},
+                             {"float", T_FLOAT},
+                             {"boolean", T_BOOLEAN},
+                             {"true", T_TRUE},
+                             {"false", T_FALSE},
+                             {"even", T_EVEN},
+                             {"odd", T_ODD},
+                             {"divisibleby", T_DIVISIBLE},
+                             {"eq", T_EQ},
+                             {"equalto", T_EQ},
+                             {"ne", T_NE},
+                             {"sameas", T_SAME},
+                             {"lt", T_LT},
+                             {"lessthan", T_LT},
+                             {"gt", T_GT},
+                             {"greaterthan", T_GT},
+                             {"le", T_LE},
+                             {"ge", T_GE},
+                             {"in", T_IN},
+                             {NULL, 0}};
 
 enum {
-    M_STRIP, M_LSTRIP, M_RSTRIP, M_SPLIT, M_STARTS, M_ENDS, M_UPPER, M_LOWER, M_TITLE, M_CAPITALIZE, M_REPLACE, M_JOIN,
-    M_FIND, M_NOPREFIX, M_NOSUFFIX, M_ITEMS, M_KEYS, M_VALUES, M_GET
+    M_STRIP,
+    M_LSTRIP,
+    M_RSTRIP,
+    M_SPLIT,
+    M_STARTS,
+    M_ENDS,
+    M_UPPER,
+    M_LOWER,
+    M_TITLE,
+    M_CAPITALIZE,
+    M_REPLACE,
+    M_JOIN,
+    M_FIND,
+    M_NOPREFIX,
+    M_NOSUFFIX,
+    M_ITEMS,
+    M_KEYS,
+    M_VALUES,
+    M_GET
 };
-static const name methods[] = {
-    {"strip", M_STRIP}, {"lstrip", M_LSTRIP}, {"rstrip", M_RSTRIP}, {"split", M_SPLIT}, {"startswith", M_STARTS},
-    {"endswith", M_ENDS}, {"upper", M_UPPER}, {"lower", M_LOWER}, {"title", M_TITLE}, {"capitalize", M_CAPITALIZE},
-    {"replace", M_REPLACE}, {"join", M_JOIN}, {"find", M_FIND}, {"removeprefix", M_NOPREFIX},
-    {"removesuffix", M_NOSUFFIX}, {"items", M_ITEMS}, {"keys", M_KEYS}, {"values", M_VALUES}, {"get", M_GET}, {NULL, 0}};
+static const name methods[] = {{"strip", M_STRIP},
+                               {"lstrip", M_LSTRIP},
+                               {"rstrip", M_RSTRIP},
+                               {"split", M_SPLIT},
+                               {"startswith", M_STARTS},
+                               {"endswith", M_ENDS},
+                               {"upper", M_UPPER},
+                               {"lower", M_LOWER},
+                               {"title", M_TITLE},
+                               {"capitalize", M_CAPITALIZE},
+                               {"replace", M_REPLACE},
+                               {"join", M_JOIN},
+                               {"find", M_FIND},
+                               {"removeprefix", M_NOPREFIX},
+                               {"removesuffix", M_NOSUFFIX},
+                               {"items", M_ITEMS},
+                               {"keys", M_KEYS},
+                               {"values", M_VALUES},
+                               {"get", M_GET},
+                               {NULL, 0}};
 
 enum { N_NAMESPACE, N_RANGE, N_DICT, N_RAISE, N_NOW };
-static const name functions[] = {{"namespace", N_NAMESPACE}, {"range", N_RANGE}, {"dict", N_DICT},
+static const name functions[] = {{"namespace", N_NAMESPACE},   {"range", N_RANGE},      {"dict", N_DICT},
                                  {"raise_exception", N_RAISE}, {"strftime_now", N_NOW}, {NULL, 0}};
 
 static int find(const name *table, wr_text text)
@@ -144,8 +261,7 @@ static wr_text cased(jn_run *run, wr_text text, letters how)
     for (size_t at = 0, len; out && at < text.n; at += len) {
         uint32_t cp = wr_utf8_decode(text.bytes + at, text.n - at, &len), low[WR_LOWER_MAX];
         bool big = how == UPPER || (how == TITLE && !inside) || (how == CAPITAL && at == 0);
-        if (cp >= 0x80 && big && !run->st)
-            jn_fail(run, WR_EUNSUPPORTED, "upper case of letters beyond ASCII");
+        if (cp >= 0x80 && big && !run->st) jn_fail(run, WR_EUNSUPPORTED, "upper case of letters beyond ASCII");
         if (big) {
             out[n++] = (char)(cp >= 'a' && cp <= 'z' ? cp - 32 : cp);
         } else {
@@ -171,7 +287,8 @@ static wr_text replaced(jn_run *run, wr_text text, wr_text old, wr_text new, siz
     if (!old.n) return jn_fail(run, WR_EUNSUPPORTED, "replace of an empty string"), text;
     for (size_t at = 0; count < most && (at = occurs(text, at, old)) != SIZE_MAX; at += old.n) count++;
     if (!count) return text;
-    if (new.n > WR_JINJA_BYTES / count) return jn_fail(run, WR_EFULL, "it makes more than %zu bytes", WR_JINJA_BYTES), text;
+    if (new.n > WR_JINJA_BYTES / count)
+        return jn_fail(run, WR_EFULL, "it makes more than %zu bytes", WR_JINJA_BYTES), text;
     char *out = jn_alloc(run, text.n - count * old.n + count * new.n, 1);
     for (; out && count--; from += old.n) {
         size_t at = occurs(text, from, old);
@@ -193,14 +310,16 @@ static wr_jinja_value split(jn_run *run, wr_text text, const jn_args *args)
     if (by.type == WR_JINJA_STRING && by.u.s.n) {
         size_t from = 0, at;
         while (left-- && (at = occurs(text, from, by.u.s)) != SIZE_MAX) {
-            if (list.u.list.n + 2 > (cap < 64 ? cap : cap / 2 + 64)) return jn_fail(run, WR_EFULL, "a split into too many parts"), nothing;
+            if (list.u.list.n + 2 > (cap < 64 ? cap : cap / 2 + 64))
+                return jn_fail(run, WR_EFULL, "a split into too many parts"), nothing;
             item[list.u.list.n++] = wr_jinja_text((wr_text){text.bytes + from, at - from});
             from = at + by.u.s.n;
         }
         item[list.u.list.n++] = wr_jinja_text((wr_text){text.bytes + from, text.n - from});
         return list;
     }
-    if (by.type != WR_JINJA_UNDEFINED && by.type != WR_JINJA_NONE) return jn_fail(run, WR_EFORMAT, "split by something that is no text"), nothing;
+    if (by.type != WR_JINJA_UNDEFINED && by.type != WR_JINJA_NONE)
+        return jn_fail(run, WR_EFORMAT, "split by something that is no text"), nothing;
     for (text = strip(text, NULL, true, false); text.n; text = strip(text, NULL, true, false)) {
         size_t at = 0, len = 0;
         if (!left--) {
@@ -263,22 +382,32 @@ static wr_jinja_value string_method(jn_run *run, int what, wr_text text, const j
     case M_STRIP:
     case M_LSTRIP:
     case M_RSTRIP:
-        return wr_jinja_text(strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, what != M_RSTRIP, what != M_LSTRIP));
-    case M_SPLIT: return split(run, text, args);
-    case M_STARTS: return wr_jinja_bool(affix(run, text, args, begins));
-    case M_ENDS: return wr_jinja_bool(affix(run, text, args, finishes));
-    case M_UPPER: return wr_jinja_text(cased(run, text, UPPER));
-    case M_LOWER: return wr_jinja_text(cased(run, text, LOWER));
-    case M_TITLE: return wr_jinja_text(cased(run, text, TITLE));
-    case M_CAPITALIZE: return wr_jinja_text(cased(run, text, CAPITAL));
+        return wr_jinja_text(
+            strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, what != M_RSTRIP, what != M_LSTRIP));
+    case M_SPLIT:
+        return split(run, text, args);
+    case M_STARTS:
+        return wr_jinja_bool(affix(run, text, args, begins));
+    case M_ENDS:
+        return wr_jinja_bool(affix(run, text, args, finishes));
+    case M_UPPER:
+        return wr_jinja_text(cased(run, text, UPPER));
+    case M_LOWER:
+        return wr_jinja_text(cased(run, text, LOWER));
+    case M_TITLE:
+        return wr_jinja_text(cased(run, text, TITLE));
+    case M_CAPITALIZE:
+        return wr_jinja_text(cased(run, text, CAPITAL));
     case M_REPLACE:
         most = argument(args, 2, "count");
         return wr_jinja_text(replaced(run, text, text_argument(run, args, 0, "old"), text_argument(run, args, 1, "new"),
                                       whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX));
-    case M_JOIN: return wr_jinja_text(joined(run, text, argument(args, 0, "iterable")));
+    case M_JOIN:
+        return wr_jinja_text(joined(run, text, argument(args, 0, "iterable")));
     case M_FIND: {
         size_t at = occurs(text, 0, text_argument(run, args, 0, "sub"));
-        return at == SIZE_MAX ? (wr_jinja_value){.type = WR_JINJA_INT, .u.i = -1} : integer(jn_length((wr_text){text.bytes, at}));
+        return at == SIZE_MAX ? (wr_jinja_value){.type = WR_JINJA_INT, .u.i = -1}
+                              : integer(jn_length((wr_text){text.bytes, at}));
     }
     case M_NOPREFIX:
         first = text_argument(run, args, 0, "prefix");
@@ -352,7 +481,8 @@ static wr_jinja_value selected(jn_run *run, wr_jinja_value value, const jn_args 
     wr_jinja_value *item = out.u.list.item = jn_alloc(run, list.u.list.n, sizeof *item);
     for (size_t i = 0; item && i < list.u.list.n && !run->st; i++) {
         wr_jinja_value of = attribute(run, list.u.list.item[i], path);
-        if ((args->n > 1 ? jn_test(run, test, of, &rest) : jn_true(of)) == keep) item[out.u.list.n++] = list.u.list.item[i];
+        if ((args->n > 1 ? jn_test(run, test, of, &rest) : jn_true(of)) == keep)
+            item[out.u.list.n++] = list.u.list.item[i];
     }
     return out;
 }
@@ -363,7 +493,8 @@ static wr_jinja_value mapped(jn_run *run, wr_jinja_value value, const jn_args *a
     jn_args none = {0};
     int filter = -1;
     if (by.type != WR_JINJA_STRING) filter = jn_filter_find(text_argument(run, args, 0, "filter"));
-    if (by.type != WR_JINJA_STRING && filter < 0) jn_fail(run, WR_EUNSUPPORTED, "map by a filter that is not supported");
+    if (by.type != WR_JINJA_STRING && filter < 0)
+        jn_fail(run, WR_EUNSUPPORTED, "map by a filter that is not supported");
     if (run->st || !jn_items(run, value, &list)) return nothing;
     wr_jinja_value *item = out.u.list.item = jn_alloc(run, list.u.list.n, sizeof *item);
     for (size_t i = 0; item && i < list.u.list.n && !run->st; i++)
@@ -406,7 +537,9 @@ static wr_jinja_value number(wr_jinja_value value, bool real)
         if (*end || end == digits || strpbrk(digits, "xXpPnN")) return zero;
         value = (wr_jinja_value){.type = WR_JINJA_FLOAT, .u.f = f};
     }
-    if (whole(value)) return real ? (wr_jinja_value){.type = WR_JINJA_FLOAT, .u.f = (double)value.u.i} : (wr_jinja_value){.type = WR_JINJA_INT, .u.i = value.u.i};
+    if (whole(value))
+        return real ? (wr_jinja_value){.type = WR_JINJA_FLOAT, .u.f = (double)value.u.i}
+                    : (wr_jinja_value){.type = WR_JINJA_INT, .u.i = value.u.i};
     if (value.type != WR_JINJA_FLOAT) return zero;
     if (real) return value;
     if (!(fabs(value.u.f) < 9e18)) return zero;
@@ -426,23 +559,33 @@ static wr_jinja_value text_filter(jn_run *run, int index, wr_jinja_value value, 
     wr_jinja_value set = argument(args, 0, "chars"), most = argument(args, 2, "count");
     if (run->st) return nothing;
     switch (index) {
-    case F_TRIM: return wr_jinja_text(strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, true, true));
-    case F_UPPER: return wr_jinja_text(cased(run, text, UPPER));
-    case F_LOWER: return wr_jinja_text(cased(run, text, LOWER));
-    case F_TITLE: return wr_jinja_text(cased(run, text, TITLE));
-    case F_CAPITALIZE: return wr_jinja_text(cased(run, text, CAPITAL));
+    case F_TRIM:
+        return wr_jinja_text(strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, true, true));
+    case F_UPPER:
+        return wr_jinja_text(cased(run, text, UPPER));
+    case F_LOWER:
+        return wr_jinja_text(cased(run, text, LOWER));
+    case F_TITLE:
+        return wr_jinja_text(cased(run, text, TITLE));
+    case F_CAPITALIZE:
+        return wr_jinja_text(cased(run, text, CAPITAL));
     case F_REPLACE:
         return wr_jinja_text(replaced(run, text, text_argument(run, args, 0, "old"), text_argument(run, args, 1, "new"),
                                       whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX));
-    default: return wr_jinja_text(text); /* string, safe */
+    default:
+        return wr_jinja_text(text); /* string, safe */
     }
 }
 
 wr_jinja_value jn_filter(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
 {
-    wr_jinja_value list, first = argument(args, 0, index == F_TOJSON ? "ensure_ascii" : index == F_JOIN ? "d" : "default_value");
+    wr_jinja_value list, first = argument(args, 0,
+                                          index == F_TOJSON ? "ensure_ascii"
+                                          : index == F_JOIN ? "d"
+                                                            : "default_value");
     switch (index) {
-    case F_LENGTH: return length(run, value);
+    case F_LENGTH:
+        return length(run, value);
     case F_DEFAULT:
         if (value.type && !(jn_true(argument(args, 1, "boolean")) && !jn_true(value))) return value;
         return first.type ? first : wr_jinja_text((wr_text){"", 0});
@@ -451,26 +594,37 @@ wr_jinja_value jn_filter(jn_run *run, int index, wr_jinja_value value, const jn_
         list = argument(args, 1, "indent");
         if (whole(list) && list.u.i > 16) return jn_fail(run, WR_EUNSUPPORTED, "tojson with a wide indent"), nothing;
         return wr_jinja_text(jn_json(run, value, whole(list) && list.u.i >= 0 ? (int)list.u.i : -1));
-    case F_FIRST: return end_of(run, value, false);
-    case F_LAST: return end_of(run, value, true);
-    case F_JOIN: return wr_jinja_text(joined(run, first.type == WR_JINJA_STRING ? first.u.s : (wr_text){"", 0}, value));
-    case F_ITEMS: return value.type == WR_JINJA_UNDEFINED ? (wr_jinja_value){.type = WR_JINJA_LIST} : jn_method(run, M_ITEMS, value, args);
+    case F_FIRST:
+        return end_of(run, value, false);
+    case F_LAST:
+        return end_of(run, value, true);
+    case F_JOIN:
+        return wr_jinja_text(joined(run, first.type == WR_JINJA_STRING ? first.u.s : (wr_text){"", 0}, value));
+    case F_ITEMS:
+        return value.type == WR_JINJA_UNDEFINED ? (wr_jinja_value){.type = WR_JINJA_LIST}
+                                                : jn_method(run, M_ITEMS, value, args);
     case F_LIST:
         if (!jn_items(run, value, &list)) return nothing;
         list.tuple = false;
         return list;
-    case F_INT: return number(value, false);
-    case F_FLOAT: return number(value, true);
+    case F_INT:
+        return number(value, false);
+    case F_FLOAT:
+        return number(value, true);
     case F_ABS:
         if (value.type == WR_JINJA_FLOAT) return value.u.f = fabs(value.u.f), value;
         if (!whole(value)) return jn_fail(run, WR_EFORMAT, "abs of something that is no number"), nothing;
         if (value.u.i < 0 && value.u.i != INT64_MIN) value.u.i = -value.u.i;
         return value;
-    case F_REVERSE: return reversed(run, value);
-    case F_MAP: return mapped(run, value, args);
+    case F_REVERSE:
+        return reversed(run, value);
+    case F_MAP:
+        return mapped(run, value, args);
     case F_SELECT:
-    case F_REJECT: return selected(run, value, args, index == F_SELECT);
-    default: return text_filter(run, index, value, args);
+    case F_REJECT:
+        return selected(run, value, args, index == F_SELECT);
+    default:
+        return text_filter(run, index, value, args);
     }
 }
 
@@ -487,33 +641,56 @@ bool jn_test(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
     wr_jinja_value other = argument(args, 0, "other");
     int64_t by;
     switch (index) {
-    case T_DEFINED: return value.type != WR_JINJA_UNDEFINED;
-    case T_UNDEFINED: return value.type == WR_JINJA_UNDEFINED;
-    case T_NONE: return value.type == WR_JINJA_NONE;
-    case T_STRING: return value.type == WR_JINJA_STRING;
-    case T_MAPPING: return value.type == WR_JINJA_MAP;
+    case T_DEFINED:
+        return value.type != WR_JINJA_UNDEFINED;
+    case T_UNDEFINED:
+        return value.type == WR_JINJA_UNDEFINED;
+    case T_NONE:
+        return value.type == WR_JINJA_NONE;
+    case T_STRING:
+        return value.type == WR_JINJA_STRING;
+    case T_MAPPING:
+        return value.type == WR_JINJA_MAP;
     case T_ITERABLE:
-    case T_SEQUENCE: return value.type == WR_JINJA_STRING || value.type == WR_JINJA_LIST || value.type == WR_JINJA_MAP || value.type == WR_JINJA_UNDEFINED;
-    case T_NUMBER: return whole(value) || value.type == WR_JINJA_FLOAT;
-    case T_INTEGER: return value.type == WR_JINJA_INT;
-    case T_FLOAT: return value.type == WR_JINJA_FLOAT;
-    case T_BOOLEAN: return value.type == WR_JINJA_BOOL;
-    case T_TRUE: return value.type == WR_JINJA_BOOL && value.u.i;
-    case T_FALSE: return value.type == WR_JINJA_BOOL && !value.u.i;
-    case T_EVEN: return whole_of(run, value) % 2 == 0;
-    case T_ODD: return whole_of(run, value) % 2 != 0;
+    case T_SEQUENCE:
+        return value.type == WR_JINJA_STRING || value.type == WR_JINJA_LIST || value.type == WR_JINJA_MAP ||
+               value.type == WR_JINJA_UNDEFINED;
+    case T_NUMBER:
+        return whole(value) || value.type == WR_JINJA_FLOAT;
+    case T_INTEGER:
+        return value.type == WR_JINJA_INT;
+    case T_FLOAT:
+        return value.type == WR_JINJA_FLOAT;
+    case T_BOOLEAN:
+        return value.type == WR_JINJA_BOOL;
+    case T_TRUE:
+        return value.type == WR_JINJA_BOOL && value.u.i;
+    case T_FALSE:
+        return value.type == WR_JINJA_BOOL && !value.u.i;
+    case T_EVEN:
+        return whole_of(run, value) % 2 == 0;
+    case T_ODD:
+        return whole_of(run, value) % 2 != 0;
     case T_DIVISIBLE:
         by = whole_of(run, other);
         if (!by) jn_fail(run, WR_EFORMAT, "division by zero");
         return by && (by == -1 || whole_of(run, value) % by == 0);
-    case T_EQ: return jn_equal(value, other);
-    case T_NE: return !jn_equal(value, other);
-    case T_SAME: return value.type == other.type && jn_equal(value, other);
-    case T_LT: return jn_compare(run, value, other) < 0;
-    case T_GT: return jn_compare(run, value, other) > 0;
-    case T_LE: return jn_compare(run, value, other) <= 0;
-    case T_GE: return jn_compare(run, value, other) >= 0;
-    default: return jn_contains(run, other, value);
+    case T_EQ:
+        return jn_equal(value, other);
+    case T_NE:
+        return !jn_equal(value, other);
+    case T_SAME:
+        return value.type == other.type && jn_equal(value, other);
+    case T_LT:
+        return jn_compare(run, value, other) < 0;
+    case T_GT:
+        return jn_compare(run, value, other) > 0;
+    case T_LE:
+        return jn_compare(run, value, other) <= 0;
+    case T_GE:
+        return jn_compare(run, value, other) >= 0;
+    default:
+        return jn_contains(run, other, value);
     }
 }
 
@@ -532,7 +709,8 @@ static wr_jinja_value range(jn_run *run, const jn_args *args)
     int64_t span = part[2] > 0 ? part[1] - part[0] : part[0] - part[1], by = part[2] > 0 ? part[2] : -part[2];
     if (span > 0) n = (span + by - 1) / by;
     wr_jinja_value *item = list.u.list.item = jn_alloc(run, (size_t)n, sizeof *item);
-    for (int64_t i = 0; item && i < n; i++) item[i] = (wr_jinja_value){.type = WR_JINJA_INT, .u.i = part[0] + i * part[2]};
+    for (int64_t i = 0; item && i < n; i++)
+        item[i] = (wr_jinja_value){.type = WR_JINJA_INT, .u.i = part[0] + i * part[2]};
     list.u.list.n = item ? (size_t)n : 0;
     return list;
 }
@@ -542,12 +720,17 @@ wr_jinja_value jn_function(jn_run *run, int index, const jn_args *args)
     wr_jinja_value made = {.type = index == N_NAMESPACE ? WR_JINJA_NAMESPACE : WR_JINJA_MAP};
     wr_text text;
     switch (index) {
-    case N_RANGE: return range(run, args);
+    case N_RANGE:
+        return range(run, args);
     case N_RAISE:
         text = args->n ? jn_string(run, args->at[0]) : (wr_text){"", 0};
         jn_fail(run, WR_EFORMAT, "it says: %.*s", (int)(text.n < 300 ? text.n : 300), text.bytes);
         return nothing;
-    case N_NOW: jn_fail(run, WR_EUNSUPPORTED, "function \"strftime_now()\" is not supported, a prompt has no clock; give another by --chat-template FILE"); return nothing;
+    case N_NOW:
+        jn_fail(run, WR_EUNSUPPORTED,
+                "function \"strftime_now()\" is not supported, a prompt has no clock; give another by --chat-template "
+                "FILE");
+        return nothing;
     default:
         if (args->n) return jn_fail(run, WR_EUNSUPPORTED, "namespace and dict take named arguments only"), nothing;
         made.u.map = jn_alloc(run, 1, sizeof *made.u.map);

@@ -57,12 +57,20 @@ static wr_jinja_value whole_math(jn_run *run, int op, int64_t a, int64_t b)
 {
     int64_t r = 0;
     bool over = false;
-    if ((op == '%' || op == JN_FLOORDIV || op == '/') && !b) return jn_fail(run, WR_EFORMAT, "division by zero"), undefined;
+    if ((op == '%' || op == JN_FLOORDIV || op == '/') && !b)
+        return jn_fail(run, WR_EFORMAT, "division by zero"), undefined;
     switch (op) {
-    case '+': over = __builtin_add_overflow(a, b, &r); break;
-    case '-': over = __builtin_sub_overflow(a, b, &r); break;
-    case '*': over = __builtin_mul_overflow(a, b, &r); break;
-    case '/': return real((double)a / (double)b);
+    case '+':
+        over = __builtin_add_overflow(a, b, &r);
+        break;
+    case '-':
+        over = __builtin_sub_overflow(a, b, &r);
+        break;
+    case '*':
+        over = __builtin_mul_overflow(a, b, &r);
+        break;
+    case '/':
+        return real((double)a / (double)b);
     case '%':
     case JN_FLOORDIV:
         if (b == -1) {
@@ -85,15 +93,23 @@ static wr_jinja_value whole_math(jn_run *run, int op, int64_t a, int64_t b)
 
 static wr_jinja_value real_math(jn_run *run, int op, double a, double b)
 {
-    if ((op == '%' || op == JN_FLOORDIV || op == '/') && b == 0) return jn_fail(run, WR_EFORMAT, "division by zero"), undefined;
+    if ((op == '%' || op == JN_FLOORDIV || op == '/') && b == 0)
+        return jn_fail(run, WR_EFORMAT, "division by zero"), undefined;
     switch (op) {
-    case '+': return real(a + b);
-    case '-': return real(a - b);
-    case '*': return real(a * b);
-    case '/': return real(a / b);
-    case '%': return real(a - b * floor(a / b));
-    case JN_FLOORDIV: return real(floor(a / b));
-    default: return real(pow(a, b));
+    case '+':
+        return real(a + b);
+    case '-':
+        return real(a - b);
+    case '*':
+        return real(a * b);
+    case '/':
+        return real(a / b);
+    case '%':
+        return real(a - b * floor(a / b));
+    case JN_FLOORDIV:
+        return real(floor(a / b));
+    default:
+        return real(pow(a, b));
     }
 }
 
@@ -132,21 +148,31 @@ static wr_jinja_value binary(jn_run *run, const jn_node *node)
     if (op == '*' && a.type == WR_JINJA_STRING && whole(b)) return repeat(run, a.u.s, b.u.i);
     if (op == '*' && b.type == WR_JINJA_STRING && whole(a)) return repeat(run, b.u.s, a.u.i);
     jn_fail(run, WR_EFORMAT, "'%s' between values that do not go together",
-            op == JN_POW ? "**" : op == JN_FLOORDIV ? "//" : (char[]){(char)op, 0});
+            op == JN_POW        ? "**"
+            : op == JN_FLOORDIV ? "//"
+                                : (char[]){(char)op, 0});
     return undefined;
 }
 
 static bool holds(jn_run *run, int op, wr_jinja_value a, wr_jinja_value b)
 {
     switch (op) {
-    case JN_EQ: return jn_equal(a, b);
-    case JN_NE: return !jn_equal(a, b);
-    case JN_IN: return jn_contains(run, b, a);
-    case JN_NOT_IN: return !jn_contains(run, b, a);
-    case '<': return jn_compare(run, a, b) < 0;
-    case '>': return jn_compare(run, a, b) > 0;
-    case JN_LE: return jn_compare(run, a, b) <= 0;
-    default: return jn_compare(run, a, b) >= 0;
+    case JN_EQ:
+        return jn_equal(a, b);
+    case JN_NE:
+        return !jn_equal(a, b);
+    case JN_IN:
+        return jn_contains(run, b, a);
+    case JN_NOT_IN:
+        return !jn_contains(run, b, a);
+    case '<':
+        return jn_compare(run, a, b) < 0;
+    case '>':
+        return jn_compare(run, a, b) > 0;
+    case JN_LE:
+        return jn_compare(run, a, b) <= 0;
+    default:
+        return jn_compare(run, a, b) >= 0;
     }
 }
 
@@ -281,7 +307,10 @@ static wr_jinja_value macro(jn_run *run, const jn_node *of, const jn_args *args)
     if (push(run, &own)) {
         for (const jn_node *name = of->list; name && !run->st; name = name->next, i++) {
             const wr_jinja_value *given = args->named ? jn_map_get(args->named, name->text) : NULL;
-            wr_jinja_value value = i < args->n ? args->at[i] : given ? *given : name->a ? jn_eval(run, name->a) : undefined;
+            wr_jinja_value value = i < args->n ? args->at[i]
+                                   : given     ? *given
+                                   : name->a   ? jn_eval(run, name->a)
+                                               : undefined;
             jn_map_set(run, own.names, name->text, value);
         }
         if (args->n > i) jn_fail(run, WR_EFORMAT, "a macro is given %zu arguments, it takes %zu", args->n, i);
@@ -352,28 +381,47 @@ static wr_jinja_value eval(jn_run *run, const jn_node *node)
     const wr_jinja_value *found;
     wr_jinja_value value;
     switch (node->kind) {
-    case JN_VALUE: return *node->value;
-    case JN_NAME: return (found = lookup(run, node->text)) ? *found : undefined;
-    case JN_LIST: return list_of(run, node);
-    case JN_MAP: return map_of(run, node);
-    case JN_ATTR: value = jn_eval(run, node->a); return run->st ? undefined : jn_attribute(run, value, node->text);
-    case JN_ITEM: return item(run, node);
-    case JN_SLICE: return slice(run, node);
-    case JN_CALL: return call(run, node);
+    case JN_VALUE:
+        return *node->value;
+    case JN_NAME:
+        return (found = lookup(run, node->text)) ? *found : undefined;
+    case JN_LIST:
+        return list_of(run, node);
+    case JN_MAP:
+        return map_of(run, node);
+    case JN_ATTR:
+        value = jn_eval(run, node->a);
+        return run->st ? undefined : jn_attribute(run, value, node->text);
+    case JN_ITEM:
+        return item(run, node);
+    case JN_SLICE:
+        return slice(run, node);
+    case JN_CALL:
+        return call(run, node);
     case JN_METHOD:
     case JN_FILTER:
-    case JN_TEST: return applied(run, node);
-    case JN_NOT: return wr_jinja_bool(!jn_true(jn_eval(run, node->a)));
+    case JN_TEST:
+        return applied(run, node);
+    case JN_NOT:
+        return wr_jinja_bool(!jn_true(jn_eval(run, node->a)));
     case JN_NEG:
-    case JN_POS: return sign(run, node);
-    case JN_AND: value = jn_eval(run, node->a); return run->st || !jn_true(value) ? value : jn_eval(run, node->b);
-    case JN_OR: value = jn_eval(run, node->a); return run->st || jn_true(value) ? value : jn_eval(run, node->b);
-    case JN_BINARY: return binary(run, node);
-    case JN_COMPARE: return compare(run, node);
+    case JN_POS:
+        return sign(run, node);
+    case JN_AND:
+        value = jn_eval(run, node->a);
+        return run->st || !jn_true(value) ? value : jn_eval(run, node->b);
+    case JN_OR:
+        value = jn_eval(run, node->a);
+        return run->st || jn_true(value) ? value : jn_eval(run, node->b);
+    case JN_BINARY:
+        return binary(run, node);
+    case JN_COMPARE:
+        return compare(run, node);
     case JN_WHEN:
         if (jn_true(jn_eval(run, node->b))) return jn_eval(run, node->a);
         return node->c && !run->st ? jn_eval(run, node->c) : undefined;
-    default: return undefined;
+    default:
+        return undefined;
     }
 }
 
@@ -409,8 +457,10 @@ static void assign(jn_run *run, const jn_node *names, wr_jinja_value value)
     if (names->kind == JN_ATTR) {
         wr_jinja_value space = jn_eval(run, names->a);
         if (run->st) return;
-        if (space.type == WR_JINJA_NAMESPACE) jn_map_set(run, space.u.map, names->text, value);
-        else jn_fail(run, WR_EFORMAT, "an attribute is set of something that is no namespace");
+        if (space.type == WR_JINJA_NAMESPACE)
+            jn_map_set(run, space.u.map, names->text, value);
+        else
+            jn_fail(run, WR_EFORMAT, "an attribute is set of something that is no namespace");
         return;
     }
     if (!names->next) {
@@ -421,8 +471,10 @@ static void assign(jn_run *run, const jn_node *names, wr_jinja_value value)
     size_t i = 0;
     if (!jn_items(run, value, &list)) return;
     for (const jn_node *name = names; name && !run->st; name = name->next, i++) {
-        if (i < list.u.list.n) jn_map_set(run, run->frame->names, name->text, list.u.list.item[i]);
-        else jn_fail(run, WR_EFORMAT, "too few values to unpack");
+        if (i < list.u.list.n)
+            jn_map_set(run, run->frame->names, name->text, list.u.list.item[i]);
+        else
+            jn_fail(run, WR_EFORMAT, "too few values to unpack");
     }
     if (i < list.u.list.n) jn_fail(run, WR_EFORMAT, "too many values to unpack");
 }
@@ -430,11 +482,18 @@ static void assign(jn_run *run, const jn_node *names, wr_jinja_value value)
 static void set_loop(jn_run *run, wr_jinja_map *loop, const wr_jinja_value *list, size_t i)
 {
     size_t n = list->u.list.n;
-    const struct { const char *name; wr_jinja_value value; } all[] = {
-        {"index", integer((int64_t)i + 1)}, {"index0", integer((int64_t)i)}, {"first", wr_jinja_bool(i == 0)},
-        {"last", wr_jinja_bool(i + 1 == n)}, {"length", integer((int64_t)n)}, {"revindex", integer((int64_t)(n - i))},
-        {"revindex0", integer((int64_t)(n - i) - 1)}, {"previtem", i ? list->u.list.item[i - 1] : undefined},
-        {"nextitem", i + 1 < n ? list->u.list.item[i + 1] : undefined}};
+    const struct {
+        const char *name;
+        wr_jinja_value value;
+    } all[] = {{"index", integer((int64_t)i + 1)},
+               {"index0", integer((int64_t)i)},
+               {"first", wr_jinja_bool(i == 0)},
+               {"last", wr_jinja_bool(i + 1 == n)},
+               {"length", integer((int64_t)n)},
+               {"revindex", integer((int64_t)(n - i))},
+               {"revindex0", integer((int64_t)(n - i) - 1)},
+               {"previtem", i ? list->u.list.item[i - 1] : undefined},
+               {"nextitem", i + 1 < n ? list->u.list.item[i + 1] : undefined}};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         jn_map_set(run, loop, (wr_text){all[k].name, strlen(all[k].name)}, all[k].value);
 }
@@ -494,19 +553,36 @@ static void run_if(jn_run *run, const jn_node *node)
 static void statement(jn_run *run, const jn_node *node)
 {
     switch (node->kind) {
-    case JN_TEXT: write_out(run, node->text); break;
-    case JN_OUTPUT: write_out(run, jn_string(run, jn_eval(run, node->a))); break;
-    case JN_IF: run_if(run, node); break;
-    case JN_FOR: run_for(run, node); break;
-    case JN_SET: assign(run, node->list, jn_eval(run, node->a)); break;
-    case JN_SET_BLOCK: assign(run, node->list, wr_jinja_text(captured(run, node->b))); break;
+    case JN_TEXT:
+        write_out(run, node->text);
+        break;
+    case JN_OUTPUT:
+        write_out(run, jn_string(run, jn_eval(run, node->a)));
+        break;
+    case JN_IF:
+        run_if(run, node);
+        break;
+    case JN_FOR:
+        run_for(run, node);
+        break;
+    case JN_SET:
+        assign(run, node->list, jn_eval(run, node->a));
+        break;
+    case JN_SET_BLOCK:
+        assign(run, node->list, wr_jinja_text(captured(run, node->b)));
+        break;
     case JN_MACRO:
         jn_map_set(run, run->frame->names, node->text, (wr_jinja_value){.type = WR_JINJA_MACRO, .u.macro = node});
         break;
-    case JN_GENERATION: statements(run, node->b); break;
+    case JN_GENERATION:
+        statements(run, node->b);
+        break;
     case JN_BREAK:
-    case JN_CONTINUE: run->jump = (int)node->kind; break;
-    default: break;
+    case JN_CONTINUE:
+        run->jump = (int)node->kind;
+        break;
+    default:
+        break;
     }
 }
 
@@ -517,7 +593,8 @@ static void statements(jn_run *run, const jn_node *first)
     run->depth--;
 }
 
-wr_status wr_jinja_render(const wr_jinja *jinja, const wr_jinja_map *context, wr_arena *arena, wr_text *out, wr_err *err)
+wr_status wr_jinja_render(const wr_jinja *jinja, const wr_jinja_map *context, wr_arena *arena, wr_text *out,
+                          wr_err *err)
 {
     wr_jinja_map given = *context;
     jn_frame outside = {&given, NULL}, top;

@@ -5,15 +5,43 @@
 #include "models/jinja.h"
 
 typedef enum jn_kind {
-    JN_TEXT, JN_OUTPUT, JN_IF, JN_FOR, JN_SET, JN_SET_BLOCK, JN_MACRO, JN_BREAK, JN_CONTINUE, JN_GENERATION, /* statements */
-    JN_VALUE, JN_NAME, JN_LIST, JN_MAP, JN_ATTR, JN_ITEM, JN_SLICE, JN_CALL, JN_METHOD, JN_FILTER, JN_TEST,  /* expressions */
-    JN_NOT, JN_NEG, JN_POS, JN_AND, JN_OR, JN_BINARY, JN_COMPARE, JN_WHEN, JN_NAMED
+    JN_TEXT,
+    JN_OUTPUT,
+    JN_IF,
+    JN_FOR,
+    JN_SET,
+    JN_SET_BLOCK,
+    JN_MACRO,
+    JN_BREAK,
+    JN_CONTINUE,
+    JN_GENERATION, /* statements */
+    JN_VALUE,
+    JN_NAME,
+    JN_LIST,
+    JN_MAP,
+    JN_ATTR,
+    JN_ITEM,
+    JN_SLICE,
+    JN_CALL,
+    JN_METHOD,
+    JN_FILTER,
+    JN_TEST, /* expressions */
+    JN_NOT,
+    JN_NEG,
+    JN_POS,
+    JN_AND,
+    JN_OR,
+    JN_BINARY,
+    JN_COMPARE,
+    JN_WHEN,
+    JN_NAMED
 } jn_kind;
 
 /* One node. What a, b, c and list mean is said where the parser makes it; lists are linked by next. */
 typedef struct jn_node {
     jn_kind kind;
-    int op; /* of JN_BINARY and JN_COMPARE: a token; of JN_FILTER, JN_TEST, JN_METHOD, JN_CALL: index into the table of names */
+    int op; /* of JN_BINARY and JN_COMPARE: a token; of JN_FILTER, JN_TEST, JN_METHOD, JN_CALL: index into the table of
+               names */
     wr_text text;
     wr_jinja_value *value;
     struct jn_node *a, *b, *c, *list, *next;
@@ -79,7 +107,7 @@ wr_text jn_json(jn_run *run, wr_jinja_value value, int indent); /* -1: on one li
 wr_text jn_cat(jn_run *run, wr_text a, wr_text b);
 wr_jinja_value jn_attribute(jn_run *run, wr_jinja_value value, wr_text name);
 bool jn_items(jn_run *run, wr_jinja_value value, wr_jinja_value *list); /* what a for loop walks over, as a list */
-size_t jn_length(wr_text text);                                          /* in code points */
+size_t jn_length(wr_text text);                                         /* in code points */
 const wr_jinja_value *jn_map_get(const wr_jinja_map *map, wr_text key);
 void jn_map_set(jn_run *run, wr_jinja_map *map, wr_text key, wr_jinja_value value);
 

@@ -57,14 +57,21 @@ bool jn_true(wr_jinja_value value)
 {
     switch (value.type) {
     case WR_JINJA_UNDEFINED:
-    case WR_JINJA_NONE: return false;
+    case WR_JINJA_NONE:
+        return false;
     case WR_JINJA_BOOL:
-    case WR_JINJA_INT: return value.u.i != 0;
-    case WR_JINJA_FLOAT: return value.u.f != 0;
-    case WR_JINJA_STRING: return value.u.s.n != 0;
-    case WR_JINJA_LIST: return value.u.list.n != 0;
-    case WR_JINJA_MAP: return value.u.map->n != 0;
-    default: return true;
+    case WR_JINJA_INT:
+        return value.u.i != 0;
+    case WR_JINJA_FLOAT:
+        return value.u.f != 0;
+    case WR_JINJA_STRING:
+        return value.u.s.n != 0;
+    case WR_JINJA_LIST:
+        return value.u.list.n != 0;
+    case WR_JINJA_MAP:
+        return value.u.map->n != 0;
+    default:
+        return true;
     }
 }
 
@@ -112,14 +119,15 @@ void jn_map_set(jn_run *run, wr_jinja_map *map, wr_text key, wr_jinja_value valu
     map->value[map->n++] = value;
 }
 
-/* Values are trees: a map is changed only by whoever made it before it is seen (loop and namespace apart, which compare as
- * themselves), so this ends; its depth is that of literals in the template, WR_JINJA_DEPTH, and of the context. */
+/* Values are trees: a map is changed only by whoever made it before it is seen (loop and namespace apart, which compare
+ * as themselves), so this ends; its depth is that of literals in the template, WR_JINJA_DEPTH, and of the context. */
 bool jn_equal(wr_jinja_value a, wr_jinja_value b)
 {
     if (number(a) && number(b)) return whole(a) && whole(b) ? a.u.i == b.u.i : real(a) == real(b);
     if (a.type != b.type) return false;
     switch (a.type) {
-    case WR_JINJA_STRING: return same(a.u.s, b.u.s);
+    case WR_JINJA_STRING:
+        return same(a.u.s, b.u.s);
     case WR_JINJA_LIST:
         if (a.u.list.n != b.u.list.n || a.tuple != b.tuple) return false;
         for (size_t i = 0; i < a.u.list.n; i++)
@@ -133,9 +141,12 @@ bool jn_equal(wr_jinja_value a, wr_jinja_value b)
             if (!other || !jn_equal(a.u.map->value[i], *other)) return false;
         }
         return true;
-    case WR_JINJA_NAMESPACE: return a.u.map == b.u.map;
-    case WR_JINJA_MACRO: return a.u.macro == b.u.macro;
-    default: return true;
+    case WR_JINJA_NAMESPACE:
+        return a.u.map == b.u.map;
+    case WR_JINJA_MACRO:
+        return a.u.macro == b.u.macro;
+    default:
+        return true;
     }
 }
 
@@ -281,7 +292,10 @@ static void digits(text *to, double f)
     char s[64];
     int n = 1;
     if (isnan(f) || isinf(f)) {
-        word(to, isnan(f) ? (to->json ? "NaN" : "nan") : f < 0 ? (to->json ? "-Infinity" : "-inf") : to->json ? "Infinity" : "inf");
+        word(to, isnan(f)   ? (to->json ? "NaN" : "nan")
+                 : f < 0    ? (to->json ? "-Infinity" : "-inf")
+                 : to->json ? "Infinity"
+                            : "inf");
         return;
     }
     double size = fabs(f);
@@ -313,11 +327,21 @@ static void write_value(text *to, wr_jinja_value value, size_t depth)
     size_t n = list ? value.u.list.n : value.type == WR_JINJA_MAP ? value.u.map->n : 0;
     const char *comma = to->indent < 0 ? ", " : ",";
     switch (value.type) {
-    case WR_JINJA_NONE: word(to, to->json ? "null" : "None"); break;
-    case WR_JINJA_BOOL: word(to, to->json ? (value.u.i ? "true" : "false") : value.u.i ? "True" : "False"); break;
-    case WR_JINJA_INT: snprintf(s, sizeof s, "%lld", (long long)value.u.i), word(to, s); break;
-    case WR_JINJA_FLOAT: digits(to, value.u.f); break;
-    case WR_JINJA_STRING: quoted(to, value.u.s); break;
+    case WR_JINJA_NONE:
+        word(to, to->json ? "null" : "None");
+        break;
+    case WR_JINJA_BOOL:
+        word(to, to->json ? (value.u.i ? "true" : "false") : value.u.i ? "True" : "False");
+        break;
+    case WR_JINJA_INT:
+        snprintf(s, sizeof s, "%lld", (long long)value.u.i), word(to, s);
+        break;
+    case WR_JINJA_FLOAT:
+        digits(to, value.u.f);
+        break;
+    case WR_JINJA_STRING:
+        quoted(to, value.u.s);
+        break;
     case WR_JINJA_LIST:
     case WR_JINJA_MAP:
         word(to, round ? "(" : list ? "[" : "{");
@@ -332,10 +356,13 @@ static void write_value(text *to, wr_jinja_value value, size_t depth)
         word(to, round ? ")" : list ? "]" : "}");
         break;
     case WR_JINJA_UNDEFINED:
-        if (!to->json) word(to, "Undefined");
-        else jn_fail(to->run, WR_EFORMAT, "tojson of something undefined");
+        if (!to->json)
+            word(to, "Undefined");
+        else
+            jn_fail(to->run, WR_EFORMAT, "tojson of something undefined");
         break;
-    default: jn_fail(to->run, WR_EFORMAT, "a namespace or macro cannot be printed");
+    default:
+        jn_fail(to->run, WR_EFORMAT, "a namespace or macro cannot be printed");
     }
 }
 

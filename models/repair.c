@@ -25,13 +25,16 @@ static uint32_t entity_of(const uint32_t *s, size_t n)
         size_t middle = (low + high) / 2;
         int order = strcmp(name, entities[middle].name);
         if (!order) return entities[middle].cp;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return 0;
 }
 
-/* What &#N; means (HTML 5): Windows-1252 for the C1 controls, U+FFFD for what is no character. 0: nothing (a control). */
+/* What &#N; means (HTML 5): Windows-1252 for the C1 controls, U+FFFD for what is no character. 0: nothing (a control).
+ */
 static uint32_t numbered(uint32_t cp)
 {
     if (cp >= 0x80 && cp <= 0x9f) return wr_repair_windows_1252((uint8_t)cp);
@@ -59,7 +62,9 @@ static bool entity_at(const uint32_t *s, size_t n, size_t *len, uint32_t *cp)
     uint32_t value = 0;
     if (i == end || end - 2 > 24) return false;
     for (; i < end; i++) {
-        uint32_t c = s[i] | 32, digit = s[i] >= '0' && s[i] <= '9' ? s[i] - '0' : c >= 'a' && c <= 'f' && hex ? c - 'a' + 10 : 99;
+        uint32_t c = s[i] | 32, digit = s[i] >= '0' && s[i] <= '9'    ? s[i] - '0'
+                                        : c >= 'a' && c <= 'f' && hex ? c - 'a' + 10
+                                                                      : 99;
         if (digit == 99) return false;
         value = value > 0x110000 ? value : value * (hex ? 16 : 10) + digit;
     }
@@ -76,8 +81,10 @@ static size_t unescape(uint32_t *s, size_t n)
             s[out++] = s[i++];
             continue;
         }
-        if (cp && cp != ';') s[out++] = cp;
-        else if (cp) memmove(s + out, s + i, len * sizeof *s), out += len; /* "&#59;" stays, as there */
+        if (cp && cp != ';')
+            s[out++] = cp;
+        else if (cp)
+            memmove(s + out, s + i, len * sizeof *s), out += len; /* "&#59;" stays, as there */
         i += len;
     }
     return out;
@@ -86,29 +93,52 @@ static size_t unescape(uint32_t *s, size_t n)
 static const char *ligature(uint32_t cp)
 {
     switch (cp) {
-    case 0x132: return "IJ";
-    case 0x133: return "ij";
-    case 0x149: return "\xCA\xBCn";
-    case 0x1F1: return "DZ";
-    case 0x1F2: return "Dz";
-    case 0x1F3: return "dz";
-    case 0x1C4: return "D\xC5\xBD";
-    case 0x1C5: return "D\xC5\xBE";
-    case 0x1C6: return "d\xC5\xBE";
-    case 0x1C7: return "LJ";
-    case 0x1C8: return "Lj";
-    case 0x1C9: return "lj";
-    case 0x1CA: return "NJ";
-    case 0x1CB: return "Nj";
-    case 0x1CC: return "nj";
-    case 0xFB00: return "ff";
-    case 0xFB01: return "fi";
-    case 0xFB02: return "fl";
-    case 0xFB03: return "ffi";
-    case 0xFB04: return "ffl";
-    case 0xFB05: return "\xC5\xBFt";
-    case 0xFB06: return "st";
-    default: return NULL;
+    case 0x132:
+        return "IJ";
+    case 0x133:
+        return "ij";
+    case 0x149:
+        return "\xCA\xBCn";
+    case 0x1F1:
+        return "DZ";
+    case 0x1F2:
+        return "Dz";
+    case 0x1F3:
+        return "dz";
+    case 0x1C4:
+        return "D\xC5\xBD";
+    case 0x1C5:
+        return "D\xC5\xBE";
+    case 0x1C6:
+        return "d\xC5\xBE";
+    case 0x1C7:
+        return "LJ";
+    case 0x1C8:
+        return "Lj";
+    case 0x1C9:
+        return "lj";
+    case 0x1CA:
+        return "NJ";
+    case 0x1CB:
+        return "Nj";
+    case 0x1CC:
+        return "nj";
+    case 0xFB00:
+        return "ff";
+    case 0xFB01:
+        return "fi";
+    case 0xFB02:
+        return "fl";
+    case 0xFB03:
+        return "ffi";
+    case 0xFB04:
+        return "ffl";
+    case 0xFB05:
+        return "\xC5\xBFt";
+    case 0xFB06:
+        return "st";
+    default:
+        return NULL;
     }
 }
 
@@ -120,7 +150,8 @@ static uint32_t usual_width(uint32_t cp)
     if (cp <= 0xff5e) return cp - 0xfee0;
     utf8proc_int32_t part[8];
     int boundary = 0;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)cp, part, 8, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)cp, part, 8, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, &boundary);
     return n == 1 ? (uint32_t)part[0] : cp;
 }
 
@@ -166,8 +197,10 @@ static size_t characters(const uint32_t *s, size_t n, uint32_t *out)
             if (cp == '\r' && i + 1 < n && s[i + 1] == '\n') i++;
             cp = '\n';
         }
-        if (cp == 0x1b && (skip = escape_at(s + i, n - i))) i += skip - 1;
-        else if (!dropped(cp)) out[at++] = cp;
+        if (cp == 0x1b && (skip = escape_at(s + i, n - i)))
+            i += skip - 1;
+        else if (!dropped(cp))
+            out[at++] = cp;
     }
     return at;
 }
@@ -220,7 +253,8 @@ static wr_status pass(run *r, bool entities_too, wr_arena *arena)
     return compose(&r->s, &r->n, arena);
 }
 
-/* Until nothing changes. A pass shortens what it undoes, so this ends; the bound is for what neither we nor ftfy foresaw. */
+/* Until nothing changes. A pass shortens what it undoes, so this ends; the bound is for what neither we nor ftfy
+ * foresaw. */
 enum { PASSES = 32 };
 
 static wr_status segment(run *r, bool entities_too, wr_arena *arena)

@@ -1,6 +1,6 @@
-/* Mojibake: UTF-8 that was read as a single-byte encoding, undone as ftfy.fix_encoding() undoes it. A text is touched when
- * it looks bad: when it has a sequence of characters that hardly ever stands there otherwise. Then the first encoding in
- * the list that can write it, and in which it is UTF-8 again, was the wrong one. */
+/* Mojibake: UTF-8 that was read as a single-byte encoding, undone as ftfy.fix_encoding() undoes it. A text is touched
+ * when it looks bad: when it has a sequence of characters that hardly ever stands there otherwise. Then the first
+ * encoding in the list that can write it, and in which it is UTF-8 again, was the wrong one. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <pthread.h>
@@ -16,54 +16,74 @@
 #define ARABIC "[" COMMON CURRENCY BAD NUMERIC START_PUNCTUATION "\\x{178}\\x{160}\\xAE\\xB0\\xB5\\xBB]"
 #define TWOFOLD(of, more) "[" of "][" C1 BAD START_PUNCTUATION END_PUNCTUATION CURRENCY more "][" of "]"
 
-static const char bad_pattern[] =
-    CASE(C1) "|" CASE(BAD CLEAR) CASE(BAD) "|[a-zA-Z]" CASE(LOWER_COMMON UPPER_COMMON) CASE(BAD)
-    "|" CASE(BAD) CASE(CLEAR)
-    "|" CASE(LOWER_ACCENTED LOWER_COMMON BOX END_PUNCTUATION CURRENCY NUMERIC) CASE(UPPER_ACCENTED)
-    "|" CASE(BOX END_PUNCTUATION CURRENCY NUMERIC) CASE(LOWER_ACCENTED)
-    "|" CASE(LOWER_ACCENTED BOX END_PUNCTUATION) CASE(CURRENCY)
-    "|\\s" CASE(UPPER_ACCENTED) CASE(CURRENCY)
-    "|" CASE(UPPER_ACCENTED BOX) CASE(NUMERIC LAW)
-    "|" CASE(LOWER_ACCENTED UPPER_ACCENTED BOX CURRENCY END_PUNCTUATION) CASE(START_PUNCTUATION) CASE(NUMERIC)
-    "|" CASE(LOWER_ACCENTED UPPER_ACCENTED CURRENCY NUMERIC BOX LAW) CASE(END_PUNCTUATION) CASE(START_PUNCTUATION)
-    "|" CASE(CURRENCY NUMERIC BOX) CASE(START_PUNCTUATION)
-    "|[a-z]" CASE(UPPER_ACCENTED) CASE(START_PUNCTUATION CURRENCY)
-    "|" CASE(BOX) CASE(KAOMOJI)
-    "|" CASE(LOWER_ACCENTED UPPER_ACCENTED CURRENCY NUMERIC START_PUNCTUATION END_PUNCTUATION LAW) CASE(BOX)
-    "|" CASE(BOX) CASE(END_PUNCTUATION)
-    "|" CASE(LOWER_ACCENTED UPPER_ACCENTED) CASE(START_PUNCTUATION END_PUNCTUATION) "\\w"
-    "|[\\x{152}\\x{153}][^A-Za-z]"              /* a ligature oe before something else than a letter */
-    "|" CASE(UPPER_ACCENTED) "\\xB0"
-    "|[\\xC2\\xC3\\xCE\\xD0][\\x{20AC}\\x{153}\\x{160}\\x{161}\\xA2\\xA3\\x{178}\\x{17E}\\xA0\\xAD\\xAE\\xA9\\xB0\\xB7\\xBB"
-        START_PUNCTUATION END_PUNCTUATION "\\x{2013}\\x{2014}\\xB4]" /* Windows-1252, two characters */
-    "|\\xD7[\\xB2\\xB3]"
-    "|[\\xD8\\xD9]" ARABIC "[\\xD8\\xD9]" ARABIC
-    "|\\xE0[\\xB2\\xB5\\xB9\\xBC\\xBD\\xBE]"    /* alphabets of South Asia */
-    "|\\x{221A}[\\xB1\\x{2202}\\x{2020}\\x{2260}\\xAE\\x{2122}\\xB4\\x{2264}\\x{2265}\\xA5\\xB5\\xF8]|\\x{2248}[\\xB0\\xA2]"
-    "|\\x{201A}\\xC4[\\xEC\\xEE\\xEF\\xF2\\xF4\\xFA\\xF9\\xFB\\x{2020}\\xB0\\xA2\\x{3C0}]|\\x{201A}[\\xE2\\xF3][\\xE0\\xE4\\xB0\\xEA]" /* MacRoman */
-    "|\\x{432}\\x{402}|" TWOFOLD("\\x{412}\\x{413}\\x{420}\\x{421}", "\\xB0\\xB5")            /* Windows-1251 */
+static const char bad_pattern[] = CASE(C1) "|" CASE(BAD CLEAR) CASE(BAD) "|[a-zA-Z]" CASE(
+    LOWER_COMMON UPPER_COMMON) CASE(BAD) "|" CASE(BAD) CASE(CLEAR) "|" CASE(LOWER_ACCENTED LOWER_COMMON BOX
+                                                                                END_PUNCTUATION CURRENCY NUMERIC)
+    CASE(UPPER_ACCENTED) "|" CASE(BOX END_PUNCTUATION CURRENCY NUMERIC) CASE(LOWER_ACCENTED) "|" CASE(
+        LOWER_ACCENTED BOX END_PUNCTUATION) CASE(CURRENCY) "|\\s" CASE(UPPER_ACCENTED)
+        CASE(CURRENCY) "|" CASE(UPPER_ACCENTED BOX) CASE(NUMERIC LAW) "|" CASE(
+            LOWER_ACCENTED UPPER_ACCENTED BOX CURRENCY
+                END_PUNCTUATION) CASE(START_PUNCTUATION) CASE(NUMERIC) "|" CASE(LOWER_ACCENTED UPPER_ACCENTED
+                                                                                    CURRENCY NUMERIC BOX LAW)
+            CASE(END_PUNCTUATION) CASE(START_PUNCTUATION) "|" CASE(CURRENCY NUMERIC BOX) CASE(
+                START_PUNCTUATION) "|[a-z]" CASE(UPPER_ACCENTED) CASE(START_PUNCTUATION CURRENCY) "|" CASE(BOX)
+                CASE(KAOMOJI) "|" CASE(LOWER_ACCENTED UPPER_ACCENTED CURRENCY NUMERIC START_PUNCTUATION END_PUNCTUATION
+                                           LAW) CASE(BOX) "|" CASE(BOX)
+                    CASE(END_PUNCTUATION) "|" CASE(LOWER_ACCENTED UPPER_ACCENTED) CASE(
+                        START_PUNCTUATION
+                            END_PUNCTUATION) "\\w"
+                                             "|[\\x{152}\\x{153}][^A-Za-z]" /* a ligature oe before something else than
+                                                                               a letter */
+                                             "|" CASE(
+                                                 UPPER_ACCENTED) "\\xB0"
+                                                                 "|[\\xC2\\xC3\\xCE\\xD0][\\x{20AC}\\x{153}\\x{160}\\x{"
+                                                                 "161}\\xA2\\xA3\\x{178}\\x{17E}"
+                                                                 "\\xA0\\xAD\\xAE\\xA9\\xB0\\xB7\\xBB" START_PUNCTUATION
+                                                                     END_PUNCTUATION
+                                                                 "\\x{2013}\\x{2014}\\xB4]" /* Windows-1252, two
+                                                                                               characters */
+                                                                 "|\\xD7[\\xB2\\xB3]"
+                                                                 "|[\\xD8\\xD9]" ARABIC "[\\xD8\\xD9]" ARABIC
+                                                                 "|\\xE0[\\xB2\\xB5\\xB9\\xBC\\xBD\\xBE]" /* alphabets
+                                                                                                             of South
+                                                                                                             Asia */
+                                                                 "|\\x{221A}[\\xB1\\x{2202}\\x{2020}\\x{2260}\\xAE\\x{"
+                                                                 "2122}\\xB4\\x{2264}\\x{2265}\\xA5\\xB5\\xF8]|\\x{"
+                                                                 "2248}[\\xB0\\xA2]"
+                                                                 "|\\x{201A}\\xC4["
+                                                                 "\\xEC\\xEE\\xEF\\xF2\\xF4\\xFA\\xF9\\xFB\\x{2020}"
+                                                                 "\\xB0\\xA2\\x{3C0}]|\\x{201A}[\\xE2\\xF3]["
+                                                                 "\\xE0\\xE4\\xB0\\xEA]" /* MacRoman */
+                                                                 "|\\x{432}\\x{402}|" TWOFOLD(
+                                                                     "\\x{412}\\x{413}\\x{420}\\x{421}",
+                                                                     "\\xB0\\xB5") /* Windows-1251 */
     "|\\x{413}\\x{45E}\\x{412}\\x{402}\\x{412}.[A-Za-z ]"
     "|\\xC3[\\xA0\\xA1]|[a-z]\\s?[\\xC3\\xC2][ ]|^[\\xC3\\xC2][ ]"
     "|[a-z.,?!" END_PUNCTUATION "]\\xC2[ " START_PUNCTUATION END_PUNCTUATION "]"
-    "|\\x{3B2}\\x{20AC}[\\x{2122}\\xA0\\x{386}\\xAD\\xAE\\xB0]|" TWOFOLD("\\x{392}\\x{393}\\x{39E}\\x{39F}", "\\xB0") /* 1253 */
-    "|\\x{101}\\x{20AC}";                                                                      /* 1257 */
+    "|\\x{3B2}\\x{20AC}[\\x{2122}\\xA0\\x{386}\\xAD\\xAE\\xB0]|" TWOFOLD("\\x{392}\\x{393}\\x{39E}\\x{39F}",
+                                                                         "\\xB0") /* 1253 */
+    "|\\x{101}\\x{20AC}";                                                         /* 1257 */
 
 static const char within_pattern[] =
-    "(?<![" UTF8_CONTINUATION_STRICT "])(?:[" UTF8_FIRST_OF_2 "][" UTF8_CONTINUATION "]|[" UTF8_FIRST_OF_3 "]["
-    UTF8_CONTINUATION "]{2}|[" UTF8_FIRST_OF_4 "][" UTF8_CONTINUATION "]{3})+";
+    "(?<![" UTF8_CONTINUATION_STRICT "])(?:[" UTF8_FIRST_OF_2 "][" UTF8_CONTINUATION "]|[" UTF8_FIRST_OF_3
+    "][" UTF8_CONTINUATION "]{2}|[" UTF8_FIRST_OF_4 "][" UTF8_CONTINUATION "]{3})+";
 
-/* Bytes: a continuing byte A0 that became a space; "a" with grave at a word's end; what a lossy step wrote as ? or 1A. */
+/* Bytes: a continuing byte A0 that became a space; "a" with grave at a word's end; what a lossy step wrote as ? or 1A.
+ */
 #define GONE "[\\x80-\\x84\\x86-\\x9f\\xa1-\\xbf]"
 #define NEXT "[\\x80-\\xbf]"
-static const char altered_pattern[] = "[\\xc2\\xc3\\xc5\\xce\\xd0\\xd9][ ]|[\\xe2\\xe3][ ]" GONE "|[\\xe0-\\xe3]" GONE "[ ]"
+static const char altered_pattern[] =
+    "[\\xc2\\xc3\\xc5\\xce\\xd0\\xd9][ ]|[\\xe2\\xe3][ ]" GONE "|[\\xe0-\\xe3]" GONE "[ ]"
     "|\\xf0[ ]" NEXT NEXT "|\\xf0" NEXT "[ ]" NEXT "|\\xf0" NEXT NEXT "[ ]";
 static const char grave_pattern[] = "\\xc3 (?! |quele|quela|quilo|s )";
 #define LOST "[\\x1a?]"
 #define SOME "[\\x1a\\x80-\\xbf]"
-static const char lossy_pattern[] = "[\\xc2-\\xdf]\\x1a|[\\xc2\\xc3][?]"
-    "|\\xed[\\xa0-\\xaf]" LOST "\\xed[\\xb0-\\xbf][\\x1a?\\x80-\\xbf]|\\xed[\\xa0-\\xaf][\\x1a?\\x80-\\xbf]\\xed[\\xb0-\\xbf]" LOST
-    "|[\\xe0-\\xef]" LOST SOME "|[\\xe0-\\xef]" SOME LOST "|[\\xf0-\\xf4]" LOST SOME SOME "|[\\xf0-\\xf4]" SOME LOST SOME
-    "|[\\xf0-\\xf4]" SOME SOME LOST "|\\x1a";
+static const char lossy_pattern[] =
+    "[\\xc2-\\xdf]\\x1a|[\\xc2\\xc3][?]"
+    "|\\xed[\\xa0-\\xaf]" LOST
+    "\\xed[\\xb0-\\xbf][\\x1a?\\x80-\\xbf]|\\xed[\\xa0-\\xaf][\\x1a?\\x80-\\xbf]\\xed[\\xb0-\\xbf]" LOST
+    "|[\\xe0-\\xef]" LOST SOME "|[\\xe0-\\xef]" SOME LOST "|[\\xf0-\\xf4]" LOST SOME SOME
+    "|[\\xf0-\\xf4]" SOME LOST SOME "|[\\xf0-\\xf4]" SOME SOME LOST "|\\x1a";
 
 typedef enum which { BAD_TEXT, WITHIN, ALTERED, GRAVE, LOSSY, PATTERNS } which;
 static pcre2_code *code[PATTERNS];
@@ -181,9 +201,12 @@ static bool decode(wr_text bytes, char *out, size_t *n)
         const unsigned char *s = (const unsigned char *)bytes.bytes + at;
         uint32_t cp = wr_utf8_decode(bytes.bytes + at, bytes.n - at, &len), pair;
         if (cp == 0xfffd && !(len == 3 && s[0] == 0xef && s[1] == 0xbf && s[2] == 0xbd)) {
-            if ((pair = surrogates(s, bytes.n - at))) cp = pair, len = 6;
-            else if (s[0] == 0xc0 && at + 1 < bytes.n && s[1] == 0x80) cp = 0, len = 2;
-            else return false;
+            if ((pair = surrogates(s, bytes.n - at)))
+                cp = pair, len = 6;
+            else if (s[0] == 0xc0 && at + 1 < bytes.n && s[1] == 0x80)
+                cp = 0, len = 2;
+            else
+                return false;
         }
         *n += wr_utf8_encode(cp, out + *n);
     }

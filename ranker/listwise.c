@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-
 /* ---- windows and permutations */
 
 size_t wr_windows(size_t n, size_t start, size_t window, size_t stride, wr_window *out, size_t cap)

@@ -154,8 +154,10 @@ static wr_status cut_passage(const build *b, wr_text text, size_t words, size_t 
         size_t mark = wr_arena_mark(b->arena), middle = high - (high - low) / 2;
         wr_tokens ids;
         st = wr_tokenizer_encode(b->tok, out->bytes, middle, b->arena, tokens, &ids);
-        if (!st && ids.cut) high = middle - 1;
-        else low = middle;
+        if (!st && ids.cut)
+            high = middle - 1;
+        else
+            low = middle;
         wr_arena_rollback(b->arena, mark);
     }
     if (st || tokens == SIZE_MAX) return st;
@@ -195,7 +197,8 @@ static wr_status user_text(const build *b, wr_text query, const wr_text *passage
     if (!to.at) return WR_ENOMEM;
     snprintf(num, sizeof num, "%zu", b->n);
     if (b->chat && !wr_chat_has_system(b->chat)) word(&to, system_text), word(&to, "\n ");
-    word(&to, "I will provide you with "), word(&to, num), word(&to, " passages, each indicated by "), word(&to, w->article);
+    word(&to, "I will provide you with "), word(&to, num), word(&to, " passages, each indicated by "),
+        word(&to, w->article);
     word(&to, " alphabetical identifier []. Rank the passages based on their relevance to the search query: ");
     put(&to, query.bytes, query.n), word(&to, ".\n"), word(&to, w->blank);
     for (size_t i = 0; i < b->n; i++) {
@@ -204,8 +207,9 @@ static wr_status user_text(const build *b, wr_text query, const wr_text *passage
     }
     word(&to, "Search Query: "), put(&to, query.bytes, query.n);
     word(&to, ".\nRank the "), word(&to, num);
-    word(&to, " passages above based on their relevance to the search query. All the passages should be included and listed "
-              "using identifiers, in descending order of relevance. The output format should be [] > [], e.g., [B] > [A], ");
+    word(&to,
+         " passages above based on their relevance to the search query. All the passages should be included and listed "
+         "using identifiers, in descending order of relevance. The output format should be [] > [], e.g., [B] > [A], ");
     word(&to, w->answer), word(&to, " with the ranking results, do not say any word or explain.");
     *out = (wr_text){to.at, to.n};
     return WR_OK;
@@ -239,7 +243,8 @@ static wr_status assembled(const build *b, wr_text query, const wr_text *passage
     wr_status st = user_text(b, query, passage, &user);
     if (st) return wr_fail(b->err, st, "prompt: the arena is exhausted");
     st = wrapped(b, user, &string);
-    if (!st && b->whole && (st = wr_repair(string, b->arena, &string))) wr_fail(b->err, st, "prompt: the arena is exhausted");
+    if (!st && b->whole && (st = wr_repair(string, b->arena, &string)))
+        wr_fail(b->err, st, "prompt: the arena is exhausted");
     if (st) return st;
     char *at = wr_arena_alloc(b->arena, string.n + 1);
     if (!at) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
@@ -267,9 +272,9 @@ static wr_status assembled(const build *b, wr_text query, const wr_text *passage
 /* ---- fitting */
 
 typedef struct fit {
-    size_t most;      /* tokens that a prompt may have, the forced "[" apart */
-    wr_tokens bones;  /* the same prompt with harmless texts                 */
-    size_t longest;   /* words of the longest passage                        */
+    size_t most;     /* tokens that a prompt may have, the forced "[" apart */
+    wr_tokens bones; /* the same prompt with harmless texts                 */
+    size_t longest;  /* words of the longest passage                        */
 } fit;
 
 static wr_status measure(const build *b, size_t context, fit *f)
@@ -326,8 +331,8 @@ static wr_status share(const build *b, const fit *f, size_t mark, wr_listwise_pr
     if (st) return st;
     size_t bare = out->ids.n - 1;
     if (bare > f->most)
-        return wr_fail(b->err, WR_EARG, "prompt: %zu tokens without any passage, at most %zu fit: the query is too long", bare,
-                       f->most);
+        return wr_fail(b->err, WR_EARG,
+                       "prompt: %zu tokens without any passage, at most %zu fit: the query is too long", bare, f->most);
     size_t tokens = (f->most - bare) / b->n;
     for (;; tokens -= tokens / 8 + 1) {
         wr_arena_rollback(b->arena, mark);
@@ -346,7 +351,8 @@ static wr_status fitted(const build *b, const fit *f, wr_listwise_prompt *out)
         if (out->ids.n - 1 <= f->most) return WR_OK;
         over = out->ids.n - 1 - f->most;
         size_t off = over / (4 * b->window) ? over / (4 * b->window) : 1;
-        while (words > off && words - off >= f->longest) words -= off; /* nothing is cut yet: the next would be the same */
+        while (words > off && words - off >= f->longest)
+            words -= off; /* nothing is cut yet: the next would be the same */
         if (words <= 1) break;
         words = words > off ? words - off : 1;
     }
@@ -363,7 +369,8 @@ wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, 
     wr_status st = WR_OK;
     *out = (wr_listwise_prompt){.text = {"", 0}};
     if (!n || n > window || window > WR_WINDOW_MAX)
-        return wr_fail(err, WR_EARG, "prompt: %zu passages in a window of %zu, expected 1 to %d", n, window, WR_WINDOW_MAX);
+        return wr_fail(err, WR_EARG, "prompt: %zu passages in a window of %zu, expected 1 to %d", n, window,
+                       WR_WINDOW_MAX);
     for (size_t i = 0; i < n && !st; i++) st = passage_text(&b, &passage[i], &b.passage[i]);
     if (st) return wr_fail(err, st, "prompt: the arena is exhausted");
     /* 0: as published. 1: the query repaired before it is guarded. 2: and the whole string left as it is. */
@@ -375,7 +382,8 @@ wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, 
             st = wr_fail(err, WR_EARG, "prompt: query or passages form a special token with the chat template");
             continue;
         }
-        while (out->shared < out->ids.n && out->shared < f.bones.n && out->ids.id[out->shared] == f.bones.id[out->shared])
+        while (out->shared < out->ids.n && out->shared < f.bones.n &&
+               out->ids.id[out->shared] == f.bones.id[out->shared])
             out->shared++;
         return WR_OK;
     }

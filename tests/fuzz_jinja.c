@@ -1,5 +1,5 @@
-/* Whatever a template and a message are: refused with a sentence or rendered to valid UTF-8, in bounded time and memory.
- * The input is a template, a NUL, and the content of the message. */
+/* Whatever a template and a message are: refused with a sentence or rendered to valid UTF-8, in bounded time and
+ * memory. The input is a template, a NUL, and the content of the message. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

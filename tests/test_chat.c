@@ -26,7 +26,8 @@ static void renders(const char *file, const wr_message *message, size_t n, const
     wr_text out;
     cr_assert_eq(wr_chat_open(&chat, wr_test_dir(), file, &err), WR_OK, "%s", err.text);
     cr_assert_eq(wr_chat_render(chat, message, n, true, &arena, &out, &err), WR_OK, "%s", err.text);
-    cr_assert(out.n == strlen(want) && !memcmp(out.bytes, want, out.n), "\"%.*s\", not \"%s\"", (int)out.n, out.bytes, want);
+    cr_assert(out.n == strlen(want) && !memcmp(out.bytes, want, out.n), "\"%.*s\", not \"%s\"", (int)out.n, out.bytes,
+              want);
     wr_chat_close(chat);
 }
 
@@ -36,12 +37,13 @@ static const wr_message hello[] = {{"system", {"Be brief.", 9}}, {"user", {"Hi",
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "           \
     "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif "   \
     "%}{% for message in loop_messages %}{% if loop.index0 == 0 and system_message != false %}{% set content = "       \
-    "'<<SYS>>\\\\n' + system_message + '\\\\n<</SYS>>\\\\n\\\\n' + message['content'] %}{% else %}{% set content = "  \
+    "'<<SYS>>\\\\n' + system_message + '\\\\n<</SYS>>\\\\n\\\\n' + message['content'] %}{% else %}{% set content = "   \
     "message['content'] %}{% endif %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% endfor %}"
 
 Test(chat, the_configuration_brings_template_and_tokens)
 {
-    wr_test_text("tokenizer_config.json", "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"</s>\",\"chat_template\":\"" LLAMA2 "\"}");
+    wr_test_text("tokenizer_config.json",
+                 "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"</s>\",\"chat_template\":\"" LLAMA2 "\"}");
     renders(NULL, hello, 2, "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST]");
     renders(NULL, hello + 1, 1, "<s>[INST] Hi [/INST]");
 }
@@ -72,8 +74,13 @@ Test(chat, thinking_is_off_and_tools_are_none)
 Test(chat, what_is_not_utf8_becomes_a_replacement_character)
 {
     wr_test_text("chat_template.jinja", "{{ messages[0].content }}");
-    const wr_message odd = {"user", {"a\xFF" "b{{ 1 }}", 10}};
-    renders(NULL, &odd, 1, "a\xEF\xBF\xBD" "b{{ 1 }}");
+    const wr_message odd = {"user",
+                            {"a\xFF"
+                             "b{{ 1 }}",
+                             10}};
+    renders(NULL, &odd, 1,
+            "a\xEF\xBF\xBD"
+            "b{{ 1 }}");
 }
 
 Test(chat, a_model_without_template_says_so)

@@ -1,5 +1,5 @@
-/* The interpreter of chat templates. tests/golden/compare_chat.py compares it with Jinja 2 itself, over the templates of
- * all families that weir reads. */
+/* The interpreter of chat templates. tests/golden/compare_chat.py compares it with Jinja 2 itself, over the templates
+ * of all families that weir reads. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +48,8 @@ static void gives(const char *template, const char *want)
 {
     wr_text out;
     cr_assert_eq(render(template, &out), WR_OK, "%s", err.text);
-    cr_assert(out.n == strlen(want) && !memcmp(out.bytes, want, out.n), "%s: \"%.*s\", not \"%s\"", template, (int)out.n, out.bytes, want);
+    cr_assert(out.n == strlen(want) && !memcmp(out.bytes, want, out.n), "%s: \"%.*s\", not \"%s\"", template,
+              (int)out.n, out.bytes, want);
 }
 
 static void refused(const char *template, wr_status code, const char *word)
@@ -84,14 +85,17 @@ Test(jinja, white_space_goes_as_the_tags_say)
 
 Test(jinja, strings_are_counted_in_characters)
 {
-    gives("{{ 'h\xC3\xA9' | length }}{{ 'h\xC3\xA9llo'[1] }}{{ 'h\xC3\xA9llo'[-3:] }}{{ 'abc'[::-1] }}", "2\xC3\xA9llocba");
+    gives("{{ 'h\xC3\xA9' | length }}{{ 'h\xC3\xA9llo'[1] }}{{ 'h\xC3\xA9llo'[-3:] }}{{ 'abc'[::-1] }}",
+          "2\xC3\xA9llocba");
     gives("{{ list[1:] | join('-') }}{{ list[-1] }}{{ list[::2] }}", "b-cc['a', 'c']");
 }
 
 Test(jinja, numbers_and_comparisons_are_pythons)
 {
-    gives("{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 3 }} {{ 1 < 2 <= 2 }} {{ not 1 == 2 }}", "3 -4 2 3.5 8 True True");
-    gives("{{ 'x' in list }} {{ 'a' in list }} {{ 'n' not in name }} {{ name ~ 1 }} {{ 1 if nothing else 2 }}", "False True False Ann1 2");
+    gives("{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 3 }} {{ 1 < 2 <= 2 }} {{ not 1 == 2 }}",
+          "3 -4 2 3.5 8 True True");
+    gives("{{ 'x' in list }} {{ 'a' in list }} {{ 'n' not in name }} {{ name ~ 1 }} {{ 1 if nothing else 2 }}",
+          "False True False Ann1 2");
     gives("{{ missing is defined }}{{ missing | default('d') }}{{ nothing is none }}{{ missing }}", "FalsedTrue");
 }
 
@@ -112,7 +116,8 @@ Test(jinja, exceptions_of_the_template_are_its_words)
 
 Test(jinja, what_is_not_supported_is_named)
 {
-    refused("{% include 'x' %}", WR_EUNSUPPORTED, "statement \"include\" is not supported; give a simpler template by --chat-template");
+    refused("{% include 'x' %}", WR_EUNSUPPORTED,
+            "statement \"include\" is not supported; give a simpler template by --chat-template");
     refused("{{ name | wordwrap }}", WR_EUNSUPPORTED, "filter \"wordwrap\"");
     refused("{{ name is filter }}", WR_EUNSUPPORTED, "test \"filter\"");
     refused("{{ name.encode() }}", WR_EUNSUPPORTED, "method \".encode()\"");
@@ -133,11 +138,13 @@ Test(jinja, what_is_no_template_is_refused_with_its_line)
 
 Test(jinja, hostile_templates_end)
 {
-    refused("{% for a in range(50000) %}{{ 1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1 }}{% endfor %}", WR_EFULL, "steps");
+    refused("{% for a in range(50000) %}{{ 1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1 }}{% endfor %}",
+            WR_EFULL, "steps");
     refused("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", WR_EFULL, "bytes");
     refused("{{ 'x' * 1000000000 }}", WR_EFULL, "bytes");
     refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", WR_EFULL, "deep");
-    refused("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", WR_EFULL, "bytes");
+    refused("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+            WR_EFULL, "bytes");
     char *deep = malloc(40001);
     memset(deep, '(', 40000);
     memcpy(deep, "{{", 2);

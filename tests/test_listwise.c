@@ -12,7 +12,8 @@ static void windows(size_t n, size_t start, size_t window, size_t stride, const 
     wr_window got[64];
     cr_assert_eq(wr_windows(n, start, window, stride, got, 64), count, "%zu positions", n);
     for (size_t i = 0; i < count; i++)
-        cr_assert(got[i].start == want[i].start && got[i].end == want[i].end, "window %zu: [%zu, %zu)", i, got[i].start, got[i].end);
+        cr_assert(got[i].start == want[i].start && got[i].end == want[i].end, "window %zu: [%zu, %zu)", i, got[i].start,
+                  got[i].end);
 }
 
 Test(listwise, windows_are_those_of_the_published_cases)
@@ -21,7 +22,8 @@ Test(listwise, windows_are_those_of_the_published_cases)
     windows(25, 0, 20, 10, (wr_window[]){{5, 25}, {0, 15}}, 2);
     windows(8, 0, 20, 10, (wr_window[]){{0, 8}}, 1);
     windows(30, 5, 20, 10, (wr_window[]){{10, 30}, {5, 20}}, 2);
-    windows(100, 0, 20, 10, (wr_window[]){{80, 100}, {70, 90}, {60, 80}, {50, 70}, {40, 60}, {30, 50}, {20, 40}, {10, 30}, {0, 20}}, 9);
+    windows(100, 0, 20, 10,
+            (wr_window[]){{80, 100}, {70, 90}, {60, 80}, {50, 70}, {40, 60}, {30, 50}, {20, 40}, {10, 30}, {0, 20}}, 9);
     windows(10, 0, 20, 10, (wr_window[]){{0, 10}}, 1);
     windows(20, 0, 20, 10, (wr_window[]){{0, 20}}, 1);
     windows(0, 0, 20, 10, NULL, 0);
@@ -69,15 +71,20 @@ Test(listwise, any_logits_give_a_permutation)
         size_t order[WR_WINDOW_MAX], n = 1 + wr_test_below(&random, WR_WINDOW_MAX);
         for (size_t i = 0; i < n; i++) {
             size_t kind = wr_test_below(&random, 8);
-            logit[i] = kind == 0 ? NAN : kind == 1 ? -INFINITY : kind == 2 ? INFINITY : (float)wr_test_below(&random, 4);
+            logit[i] = kind == 0   ? NAN
+                       : kind == 1 ? -INFINITY
+                       : kind == 2 ? INFINITY
+                                   : (float)wr_test_below(&random, 4);
         }
         wr_listwise_order(logit, n, order);
         is_permutation(order, n);
         for (size_t i = 1; i < n; i++) {
             float a = logit[order[i - 1]], b = logit[order[i]];
             bool unranked_a = !(a > -INFINITY), unranked_b = !(b > -INFINITY);
-            if (unranked_a) cr_assert(unranked_b && order[i - 1] < order[i]);
-            else if (!unranked_b) cr_assert(a > b || (a == b && order[i - 1] < order[i]));
+            if (unranked_a)
+                cr_assert(unranked_b && order[i - 1] < order[i]);
+            else if (!unranked_b)
+                cr_assert(a > b || (a == b && order[i - 1] < order[i]));
         }
     }
 }
@@ -99,7 +106,8 @@ Test(listwise, any_reply_gives_a_permutation)
     wr_test_random random = {2};
     for (int round = 0; round < 10000; round++) {
         char reply[80];
-        size_t order[WR_WINDOW_MAX], n = 1 + wr_test_below(&random, WR_WINDOW_MAX), size = wr_test_below(&random, sizeof reply);
+        size_t order[WR_WINDOW_MAX], n = 1 + wr_test_below(&random, WR_WINDOW_MAX),
+                                     size = wr_test_below(&random, sizeof reply);
         for (size_t i = 0; i < size; i++) reply[i] = (char)wr_test_below(&random, 256);
         wr_listwise_parse((wr_text){reply, size}, n, order);
         is_permutation(order, n);

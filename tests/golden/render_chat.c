@@ -1,7 +1,7 @@
 /* For tests/golden/compare_chat.py: renders chat templates.
  *
- *     render_chat   reads pairs of lines: a template as a JSON string, a JSON list of cases [[[role, content], ...], generate];
- *                   writes for each template one JSON line: a list of strings, or of null where rendering is refused
+ *     render_chat   reads pairs of lines: a template as a JSON string, a JSON list of cases [[[role, content], ...],
+ * generate]; writes for each template one JSON line: a list of strings, or of null where rendering is refused
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -22,7 +22,8 @@ static json_t *rendered(const wr_chat *chat, const json_t *test, wr_arena *arena
     size_t n = json_array_size(list);
     for (size_t i = 0; i < n && i < 64; i++) {
         const json_t *one = json_array_get(list, i), *content = json_array_get(one, 1);
-        message[i] = (wr_message){json_string_value(json_array_get(one, 0)), {json_string_value(content), json_string_length(content)}};
+        message[i] = (wr_message){json_string_value(json_array_get(one, 0)),
+                                  {json_string_value(content), json_string_length(content)}};
     }
     wr_status st = wr_chat_render(chat, message, n, json_is_true(json_array_get(test, 1)), arena, &out, &err);
     if (st) fprintf(stderr, "%s\n", err.text);
@@ -45,7 +46,9 @@ int main(void)
     snprintf(path, sizeof path, "%s/t.jinja", dir);
     while ((text = line_of(&line, &cap)) && (tests = line_of(&line, &cap))) {
         FILE *f = fopen(path, "wb");
-        if (!f || fwrite(json_string_value(text), 1, json_string_length(text), f) != json_string_length(text) || fclose(f)) return 1;
+        if (!f || fwrite(json_string_value(text), 1, json_string_length(text), f) != json_string_length(text) ||
+            fclose(f))
+            return 1;
         char config[64];
         snprintf(config, sizeof config, "%s/tokenizer_config.json", dir);
         FILE *c = fopen(config, "w");
