@@ -3,9 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/utf8.h"
-#include "models/jinja_tree.h"
-#include "models/unicode.h"
+#include "models/jinja_call.h"
 
 enum {
     F_TRIM,
@@ -119,27 +117,6 @@ static const name tests[] = {{"defined", T_DEFINED},
                              {"in", T_IN},
                              {NULL, 0}};
 
-enum {
-    M_STRIP,
-    M_LSTRIP,
-    M_RSTRIP,
-    M_SPLIT,
-    M_STARTS,
-    M_ENDS,
-    M_UPPER,
-    M_LOWER,
-    M_TITLE,
-    M_CAPITALIZE,
-    M_REPLACE,
-    M_JOIN,
-    M_FIND,
-    M_NOPREFIX,
-    M_NOSUFFIX,
-    M_ITEMS,
-    M_KEYS,
-    M_VALUES,
-    M_GET
-};
 static const name methods[] = {{"strip", M_STRIP},
                                {"lstrip", M_LSTRIP},
                                {"rstrip", M_RSTRIP},
@@ -164,6 +141,8 @@ static const name methods[] = {{"strip", M_STRIP},
 enum { N_NAMESPACE, N_RANGE, N_DICT, N_RAISE, N_NOW };
 static const name functions[] = {{"namespace", N_NAMESPACE},   {"range", N_RANGE},      {"dict", N_DICT},
                                  {"raise_exception", N_RAISE}, {"strftime_now", N_NOW}, {NULL, 0}};
+
+static const wr_jinja_value nothing;
 
 static int find(const name *table, wr_text text)
 {
@@ -192,232 +171,6 @@ int jn_function_find(wr_text text)
     return find(functions, text);
 }
 
-/* ---- arguments */
-
-static const wr_jinja_value nothing;
-
-static wr_jinja_value argument(const jn_args *args, size_t at, const char *key)
-{
-    if (at < args->n) return args->at[at];
-    const wr_jinja_value *found = args->named ? jn_map_get(args->named, (wr_text){key, strlen(key)}) : NULL;
-    return found ? *found : nothing;
-}
-
-static wr_text text_argument(jn_run *run, const jn_args *args, size_t at, const char *key)
-{
-    wr_jinja_value value = argument(args, at, key);
-    if (value.type == WR_JINJA_STRING) return value.u.s;
-    jn_fail(run, WR_EFORMAT, "a string is expected as argument \"%s\"", key);
-    return (wr_text){"", 0};
-}
-
-static bool whole(wr_jinja_value value)
-{
-    return value.type == WR_JINJA_INT || value.type == WR_JINJA_BOOL;
-}
-
-static wr_jinja_value integer(size_t i)
-{
-    return (wr_jinja_value){.type = WR_JINJA_INT, .u.i = (int64_t)i};
-}
-
-/* ---- strings */
-
-/* Python's str.isspace(): Unicode's White_Space and the four separators of ASCII. */
-static bool is_space(uint32_t cp)
-{
-    return wr_unicode_is_space(cp) || (cp >= 0x1c && cp <= 0x1f);
-}
-
-static bool stripped(uint32_t cp, const wr_text *set)
-{
-    if (!set) return is_space(cp);
-    for (size_t at = 0, len; at < set->n; at += len)
-        if (wr_utf8_decode(set->bytes + at, set->n - at, &len) == cp) return true;
-    return false;
-}
-
-static wr_text strip(wr_text text, const wr_text *set, bool left, bool right)
-{
-    size_t len;
-    while (left && text.n && stripped(wr_utf8_decode(text.bytes, text.n, &len), set)) text.bytes += len, text.n -= len;
-    while (right && text.n) {
-        size_t at = text.n - 1;
-        while (at && ((unsigned char)text.bytes[at] & 0xc0) == 0x80) at--;
-        if (!stripped(wr_utf8_decode(text.bytes + at, text.n - at, &len), set)) break;
-        text.n = at;
-    }
-    return text;
-}
-
-/* Case of ASCII letters and, lower and title's rest, of all others without special cases ("\u00df" stays). */
-typedef enum letters { UPPER, LOWER, TITLE, CAPITAL } letters;
-
-static wr_text cased(jn_run *run, wr_text text, letters how)
-{
-    char *out = jn_alloc(run, text.n, 3);
-    size_t n = 0;
-    bool inside = false;
-    for (size_t at = 0, len; out && at < text.n; at += len) {
-        uint32_t cp = wr_utf8_decode(text.bytes + at, text.n - at, &len), low[WR_LOWER_MAX];
-        bool big = how == UPPER || (how == TITLE && !inside) || (how == CAPITAL && at == 0);
-        if (cp >= 0x80 && big && !run->st) jn_fail(run, WR_EUNSUPPORTED, "upper case of letters beyond ASCII");
-        if (big) {
-            out[n++] = (char)(cp >= 'a' && cp <= 'z' ? cp - 32 : cp);
-        } else {
-            size_t parts = wr_unicode_lower(cp, low);
-            for (size_t i = 0; i < parts; i++) n += wr_utf8_encode(low[i], out + n);
-        }
-        inside = cp >= 0x80 ? wr_unicode_is_word(cp) : (cp | 32) >= 'a' && (cp | 32) <= 'z';
-    }
-    return run->st ? (wr_text){"", 0} : (wr_text){out, n};
-}
-
-static size_t occurs(wr_text text, size_t from, wr_text what)
-{
-    if (from > text.n || what.n > text.n - from) return SIZE_MAX;
-    if (!what.n) return from;
-    const char *at = memmem(text.bytes + from, text.n - from, what.bytes, what.n);
-    return at ? (size_t)(at - text.bytes) : SIZE_MAX;
-}
-
-static wr_text replaced(jn_run *run, wr_text text, wr_text old, wr_text new, size_t most)
-{
-    size_t count = 0, n = 0, from = 0;
-    if (!old.n) return jn_fail(run, WR_EUNSUPPORTED, "replace of an empty string"), text;
-    for (size_t at = 0; count < most && (at = occurs(text, at, old)) != SIZE_MAX; at += old.n) count++;
-    if (!count) return text;
-    if (new.n > WR_JINJA_BYTES / count)
-        return jn_fail(run, WR_EFULL, "it makes more than %zu bytes", WR_JINJA_BYTES), text;
-    char *out = jn_alloc(run, text.n - count * old.n + count * new.n, 1);
-    for (; out && count--; from += old.n) {
-        size_t at = occurs(text, from, old);
-        memcpy(out + n, text.bytes + from, at - from), n += at - from;
-        if (new.n) memcpy(out + n, new.bytes, new.n), n += new.n;
-        from = at;
-    }
-    if (!out) return text;
-    if (text.n > from) memcpy(out + n, text.bytes + from, text.n - from), n += text.n - from;
-    return (wr_text){out, n};
-}
-
-static wr_jinja_value split(jn_run *run, wr_text text, const jn_args *args)
-{
-    wr_jinja_value list = {.type = WR_JINJA_LIST}, by = argument(args, 0, "sep"), most = argument(args, 1, "maxsplit");
-    size_t cap = text.n + 1, left = whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX;
-    wr_jinja_value *item = list.u.list.item = jn_alloc(run, cap < 64 ? cap : cap / 2 + 64, sizeof *item);
-    if (!item) return nothing;
-    if (by.type == WR_JINJA_STRING && by.u.s.n) {
-        size_t from = 0, at;
-        while (left-- && (at = occurs(text, from, by.u.s)) != SIZE_MAX) {
-            if (list.u.list.n + 2 > (cap < 64 ? cap : cap / 2 + 64))
-                return jn_fail(run, WR_EFULL, "a split into too many parts"), nothing;
-            item[list.u.list.n++] = wr_jinja_text((wr_text){text.bytes + from, at - from});
-            from = at + by.u.s.n;
-        }
-        item[list.u.list.n++] = wr_jinja_text((wr_text){text.bytes + from, text.n - from});
-        return list;
-    }
-    if (by.type != WR_JINJA_UNDEFINED && by.type != WR_JINJA_NONE)
-        return jn_fail(run, WR_EFORMAT, "split by something that is no text"), nothing;
-    for (text = strip(text, NULL, true, false); text.n; text = strip(text, NULL, true, false)) {
-        size_t at = 0, len = 0;
-        if (!left--) {
-            item[list.u.list.n++] = wr_jinja_text(strip(text, NULL, false, true));
-            break;
-        }
-        while (at < text.n && !is_space(wr_utf8_decode(text.bytes + at, text.n - at, &len))) at += len;
-        item[list.u.list.n++] = wr_jinja_text((wr_text){text.bytes, at});
-        text.bytes += at, text.n -= at;
-    }
-    return list;
-}
-
-static bool begins(wr_text text, wr_text with)
-{
-    return text.n >= with.n && (!with.n || !memcmp(text.bytes, with.bytes, with.n));
-}
-
-static bool finishes(wr_text text, wr_text with)
-{
-    return text.n >= with.n && (!with.n || !memcmp(text.bytes + text.n - with.n, with.bytes, with.n));
-}
-
-/* startswith("a") and startswith(("a", "b")). */
-static bool affix(jn_run *run, wr_text text, const jn_args *args, bool (*has)(wr_text, wr_text))
-{
-    wr_jinja_value with = argument(args, 0, "prefix");
-    if (with.type != WR_JINJA_LIST) return has(text, text_argument(run, args, 0, "prefix"));
-    for (size_t i = 0; i < with.u.list.n; i++)
-        if (with.u.list.item[i].type == WR_JINJA_STRING && has(text, with.u.list.item[i].u.s)) return true;
-    return false;
-}
-
-static wr_text joined(jn_run *run, wr_text by, wr_jinja_value value)
-{
-    wr_jinja_value list;
-    wr_text out = {"", 0};
-    size_t n = 0;
-    if (!jn_items(run, value, &list)) return out;
-    for (size_t i = 0; i < list.u.list.n && !run->st; i++) {
-        wr_jinja_value *item = &list.u.list.item[i];
-        if (item->type != WR_JINJA_STRING) return jn_fail(run, WR_EUNSUPPORTED, "join of what is no string"), out;
-        n += item->u.s.n + (i ? by.n : 0);
-        if (n > WR_JINJA_BYTES) return jn_fail(run, WR_EFULL, "it makes more than %zu bytes", WR_JINJA_BYTES), out;
-    }
-    char *at = jn_alloc(run, n, 1);
-    for (size_t i = 0; at && i < list.u.list.n; i++) {
-        wr_text s = list.u.list.item[i].u.s;
-        if (i && by.n) memcpy(at + out.n, by.bytes, by.n), out.n += by.n;
-        if (s.n) memcpy(at + out.n, s.bytes, s.n), out.n += s.n;
-    }
-    return at ? (wr_text){at, out.n} : (wr_text){"", 0};
-}
-
-static wr_jinja_value string_method(jn_run *run, int what, wr_text text, const jn_args *args)
-{
-    wr_jinja_value set = argument(args, 0, "chars"), most;
-    wr_text first;
-    switch (what) {
-    case M_STRIP:
-    case M_LSTRIP:
-    case M_RSTRIP:
-        return wr_jinja_text(
-            strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, what != M_RSTRIP, what != M_LSTRIP));
-    case M_SPLIT:
-        return split(run, text, args);
-    case M_STARTS:
-        return wr_jinja_bool(affix(run, text, args, begins));
-    case M_ENDS:
-        return wr_jinja_bool(affix(run, text, args, finishes));
-    case M_UPPER:
-        return wr_jinja_text(cased(run, text, UPPER));
-    case M_LOWER:
-        return wr_jinja_text(cased(run, text, LOWER));
-    case M_TITLE:
-        return wr_jinja_text(cased(run, text, TITLE));
-    case M_CAPITALIZE:
-        return wr_jinja_text(cased(run, text, CAPITAL));
-    case M_REPLACE:
-        most = argument(args, 2, "count");
-        return wr_jinja_text(replaced(run, text, text_argument(run, args, 0, "old"), text_argument(run, args, 1, "new"),
-                                      whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX));
-    case M_JOIN:
-        return wr_jinja_text(joined(run, text, argument(args, 0, "iterable")));
-    case M_FIND: {
-        size_t at = occurs(text, 0, text_argument(run, args, 0, "sub"));
-        return at == SIZE_MAX ? (wr_jinja_value){.type = WR_JINJA_INT, .u.i = -1}
-                              : integer(jn_length((wr_text){text.bytes, at}));
-    }
-    case M_NOPREFIX:
-        first = text_argument(run, args, 0, "prefix");
-        return wr_jinja_text(begins(text, first) ? (wr_text){text.bytes + first.n, text.n - first.n} : text);
-    default:
-        first = text_argument(run, args, 0, "suffix");
-        return wr_jinja_text(finishes(text, first) ? (wr_text){text.bytes, text.n - first.n} : text);
-    }
-}
-
 /* ---- maps */
 
 static wr_jinja_value pairs(jn_run *run, const wr_jinja_map *map, int what)
@@ -440,15 +193,15 @@ static wr_jinja_value pairs(jn_run *run, const wr_jinja_map *map, int what)
 static wr_jinja_value map_method(jn_run *run, int what, const wr_jinja_map *map, const jn_args *args)
 {
     if (what != M_GET) return pairs(run, map, what);
-    const wr_jinja_value *found = jn_map_get(map, text_argument(run, args, 0, "key"));
+    const wr_jinja_value *found = jn_map_get(map, jn_text_argument(run, args, 0, "key"));
     if (found) return *found;
-    wr_jinja_value otherwise = argument(args, 1, "default");
+    wr_jinja_value otherwise = jn_argument(args, 1, "default");
     return otherwise.type ? otherwise : (wr_jinja_value){.type = WR_JINJA_NONE};
 }
 
 wr_jinja_value jn_method(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
 {
-    if (value.type == WR_JINJA_STRING && index < M_ITEMS) return string_method(run, index, value.u.s, args);
+    if (value.type == WR_JINJA_STRING && index < M_ITEMS) return jn_string_method(run, index, value.u.s, args);
     if (value.type == WR_JINJA_MAP && index >= M_ITEMS) return map_method(run, index, value.u.map, args);
     for (const name *row = methods; row->text; row++)
         if (row->what == index) jn_fail(run, WR_EFORMAT, "\".%s()\" of a value that has no such method", row->text);
@@ -473,9 +226,9 @@ static wr_jinja_value attribute(jn_run *run, wr_jinja_value value, wr_text path)
 static wr_jinja_value selected(jn_run *run, wr_jinja_value value, const jn_args *args, bool keep)
 {
     wr_jinja_value list, out = {.type = WR_JINJA_LIST};
-    wr_text path = text_argument(run, args, 0, "attribute");
+    wr_text path = jn_text_argument(run, args, 0, "attribute");
     jn_args rest = {args->n > 2 ? args->at + 2 : NULL, args->n > 2 ? args->n - 2 : 0, args->named};
-    int test = args->n > 1 ? jn_test_find(text_argument(run, args, 1, "test")) : 0;
+    int test = args->n > 1 ? jn_test_find(jn_text_argument(run, args, 1, "test")) : 0;
     if (args->n > 1 && test < 0) jn_fail(run, WR_EUNSUPPORTED, "a test that is not supported");
     if (run->st || !jn_items(run, value, &list)) return nothing;
     wr_jinja_value *item = out.u.list.item = jn_alloc(run, list.u.list.n, sizeof *item);
@@ -489,10 +242,10 @@ static wr_jinja_value selected(jn_run *run, wr_jinja_value value, const jn_args 
 
 static wr_jinja_value mapped(jn_run *run, wr_jinja_value value, const jn_args *args)
 {
-    wr_jinja_value list, by = argument(args, SIZE_MAX, "attribute"), out = {.type = WR_JINJA_LIST};
+    wr_jinja_value list, by = jn_argument(args, SIZE_MAX, "attribute"), out = {.type = WR_JINJA_LIST};
     jn_args none = {0};
     int filter = -1;
-    if (by.type != WR_JINJA_STRING) filter = jn_filter_find(text_argument(run, args, 0, "filter"));
+    if (by.type != WR_JINJA_STRING) filter = jn_filter_find(jn_text_argument(run, args, 0, "filter"));
     if (by.type != WR_JINJA_STRING && filter < 0)
         jn_fail(run, WR_EUNSUPPORTED, "map by a filter that is not supported");
     if (run->st || !jn_items(run, value, &list)) return nothing;
@@ -511,16 +264,16 @@ static wr_jinja_value reversed(jn_run *run, wr_jinja_value value)
     wr_jinja_value *item = out.u.list.item = jn_alloc(run, n, sizeof *item);
     for (size_t i = 0; item && i < n; i++) item[i] = list.u.list.item[n - 1 - i];
     out.u.list.n = item ? n : 0;
-    return value.type == WR_JINJA_STRING ? wr_jinja_text(joined(run, (wr_text){"", 0}, out)) : out;
+    return value.type == WR_JINJA_STRING ? wr_jinja_text(jn_joined(run, (wr_text){"", 0}, out)) : out;
 }
 
 static wr_jinja_value length(jn_run *run, wr_jinja_value value)
 {
-    if (value.type == WR_JINJA_STRING) return integer(jn_length(value.u.s));
-    if (value.type == WR_JINJA_LIST) return integer(value.u.list.n);
-    if (value.type == WR_JINJA_MAP) return integer(value.u.map->n);
+    if (value.type == WR_JINJA_STRING) return jn_integer(jn_length(value.u.s));
+    if (value.type == WR_JINJA_LIST) return jn_integer(value.u.list.n);
+    if (value.type == WR_JINJA_MAP) return jn_integer(value.u.map->n);
     if (value.type != WR_JINJA_UNDEFINED) jn_fail(run, WR_EFORMAT, "length of a value that has none");
-    return integer(0);
+    return jn_integer(0);
 }
 
 /* Python's int() and float() of clean numbers; the filters' default, 0, for anything else. */
@@ -529,7 +282,7 @@ static wr_jinja_value number(wr_jinja_value value, bool real)
     char digits[64], *end = digits;
     wr_jinja_value zero = {.type = real ? WR_JINJA_FLOAT : WR_JINJA_INT};
     if (value.type == WR_JINJA_STRING) {
-        wr_text text = strip(value.u.s, NULL, true, true);
+        wr_text text = jn_strip(value.u.s, NULL, true, true);
         if (!text.n || text.n >= sizeof digits) return zero;
         memcpy(digits, text.bytes, text.n);
         digits[text.n] = 0;
@@ -537,7 +290,7 @@ static wr_jinja_value number(wr_jinja_value value, bool real)
         if (*end || end == digits || strpbrk(digits, "xXpPnN")) return zero;
         value = (wr_jinja_value){.type = WR_JINJA_FLOAT, .u.f = f};
     }
-    if (whole(value))
+    if (jn_whole(value))
         return real ? (wr_jinja_value){.type = WR_JINJA_FLOAT, .u.f = (double)value.u.i}
                     : (wr_jinja_value){.type = WR_JINJA_INT, .u.i = value.u.i};
     if (value.type != WR_JINJA_FLOAT) return zero;
@@ -556,22 +309,23 @@ static wr_jinja_value end_of(jn_run *run, wr_jinja_value value, bool last)
 static wr_jinja_value text_filter(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
 {
     wr_text text = jn_string(run, value);
-    wr_jinja_value set = argument(args, 0, "chars"), most = argument(args, 2, "count");
+    wr_jinja_value set = jn_argument(args, 0, "chars"), most = jn_argument(args, 2, "count");
     if (run->st) return nothing;
     switch (index) {
     case F_TRIM:
-        return wr_jinja_text(strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, true, true));
+        return wr_jinja_text(jn_strip(text, set.type == WR_JINJA_STRING ? &set.u.s : NULL, true, true));
     case F_UPPER:
-        return wr_jinja_text(cased(run, text, UPPER));
+        return wr_jinja_text(jn_cased(run, text, UPPER));
     case F_LOWER:
-        return wr_jinja_text(cased(run, text, LOWER));
+        return wr_jinja_text(jn_cased(run, text, LOWER));
     case F_TITLE:
-        return wr_jinja_text(cased(run, text, TITLE));
+        return wr_jinja_text(jn_cased(run, text, TITLE));
     case F_CAPITALIZE:
-        return wr_jinja_text(cased(run, text, CAPITAL));
+        return wr_jinja_text(jn_cased(run, text, CAPITAL));
     case F_REPLACE:
-        return wr_jinja_text(replaced(run, text, text_argument(run, args, 0, "old"), text_argument(run, args, 1, "new"),
-                                      whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX));
+        return wr_jinja_text(jn_replaced(run, text, jn_text_argument(run, args, 0, "old"),
+                                         jn_text_argument(run, args, 1, "new"),
+                                         jn_whole(most) && most.u.i >= 0 ? (size_t)most.u.i : SIZE_MAX));
     default:
         return wr_jinja_text(text); /* string, safe */
     }
@@ -579,27 +333,27 @@ static wr_jinja_value text_filter(jn_run *run, int index, wr_jinja_value value, 
 
 wr_jinja_value jn_filter(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
 {
-    wr_jinja_value list, first = argument(args, 0,
-                                          index == F_TOJSON ? "ensure_ascii"
-                                          : index == F_JOIN ? "d"
-                                                            : "default_value");
+    wr_jinja_value list, first = jn_argument(args, 0,
+                                             index == F_TOJSON ? "ensure_ascii"
+                                             : index == F_JOIN ? "d"
+                                                               : "default_value");
     switch (index) {
     case F_LENGTH:
         return length(run, value);
     case F_DEFAULT:
-        if (value.type && !(jn_true(argument(args, 1, "boolean")) && !jn_true(value))) return value;
+        if (value.type && !(jn_true(jn_argument(args, 1, "boolean")) && !jn_true(value))) return value;
         return first.type ? first : wr_jinja_text((wr_text){"", 0});
     case F_TOJSON:
         if (jn_true(first)) return jn_fail(run, WR_EUNSUPPORTED, "tojson with ensure_ascii"), nothing;
-        list = argument(args, 1, "indent");
-        if (whole(list) && list.u.i > 16) return jn_fail(run, WR_EUNSUPPORTED, "tojson with a wide indent"), nothing;
-        return wr_jinja_text(jn_json(run, value, whole(list) && list.u.i >= 0 ? (int)list.u.i : -1));
+        list = jn_argument(args, 1, "indent");
+        if (jn_whole(list) && list.u.i > 16) return jn_fail(run, WR_EUNSUPPORTED, "tojson with a wide indent"), nothing;
+        return wr_jinja_text(jn_json(run, value, jn_whole(list) && list.u.i >= 0 ? (int)list.u.i : -1));
     case F_FIRST:
         return end_of(run, value, false);
     case F_LAST:
         return end_of(run, value, true);
     case F_JOIN:
-        return wr_jinja_text(joined(run, first.type == WR_JINJA_STRING ? first.u.s : (wr_text){"", 0}, value));
+        return wr_jinja_text(jn_joined(run, first.type == WR_JINJA_STRING ? first.u.s : (wr_text){"", 0}, value));
     case F_ITEMS:
         return value.type == WR_JINJA_UNDEFINED ? (wr_jinja_value){.type = WR_JINJA_LIST}
                                                 : jn_method(run, M_ITEMS, value, args);
@@ -613,7 +367,7 @@ wr_jinja_value jn_filter(jn_run *run, int index, wr_jinja_value value, const jn_
         return number(value, true);
     case F_ABS:
         if (value.type == WR_JINJA_FLOAT) return value.u.f = fabs(value.u.f), value;
-        if (!whole(value)) return jn_fail(run, WR_EFORMAT, "abs of something that is no number"), nothing;
+        if (!jn_whole(value)) return jn_fail(run, WR_EFORMAT, "abs of something that is no number"), nothing;
         if (value.u.i < 0 && value.u.i != INT64_MIN) value.u.i = -value.u.i;
         return value;
     case F_REVERSE:
@@ -632,13 +386,13 @@ wr_jinja_value jn_filter(jn_run *run, int index, wr_jinja_value value, const jn_
 
 static int64_t whole_of(jn_run *run, wr_jinja_value value)
 {
-    if (!whole(value)) jn_fail(run, WR_EFORMAT, "a test of integers is given something else");
-    return whole(value) ? value.u.i : 0;
+    if (!jn_whole(value)) jn_fail(run, WR_EFORMAT, "a test of integers is given something else");
+    return jn_whole(value) ? value.u.i : 0;
 }
 
 bool jn_test(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
 {
-    wr_jinja_value other = argument(args, 0, "other");
+    wr_jinja_value other = jn_argument(args, 0, "other");
     int64_t by;
     switch (index) {
     case T_DEFINED:
@@ -656,7 +410,7 @@ bool jn_test(jn_run *run, int index, wr_jinja_value value, const jn_args *args)
         return value.type == WR_JINJA_STRING || value.type == WR_JINJA_LIST || value.type == WR_JINJA_MAP ||
                value.type == WR_JINJA_UNDEFINED;
     case T_NUMBER:
-        return whole(value) || value.type == WR_JINJA_FLOAT;
+        return jn_whole(value) || value.type == WR_JINJA_FLOAT;
     case T_INTEGER:
         return value.type == WR_JINJA_INT;
     case T_FLOAT:
