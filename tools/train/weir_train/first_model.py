@@ -57,7 +57,7 @@ def config(args, tokenizer):
             "num_hidden_layers": args.layers, "num_attention_heads": heads, "num_key_value_heads": max(1, heads // 2),
             "hidden_act": "silu", "rms_norm_eps": 1e-6,
             # Turns so slowly that half of a head's pairs hardly move within a prompt: words are compared across it.
-            "rope_theta": 1e9, "max_position_embeddings": args.context, "vocab_size": tokenizer.get_vocab_size(),
+            "rope_theta": 1e10, "max_position_embeddings": args.context, "vocab_size": tokenizer.get_vocab_size(),
             "tie_word_embeddings": True, "use_sliding_window": False, "attention_dropout": 0.0, "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids[listwise.END], "torch_dtype": "float16", "use_cache": True}
 
@@ -94,6 +94,8 @@ def rarity(tokenizer, texts, most=20000):
             seen[sorted(set(encoding.ids))] += 1
     idf = np.log1p((min(len(texts), most) - seen + 0.5) / (seen + 0.5))
     mean = np.average(idf, weights=seen)
+    silent = [n for n in range(len(idf)) if not any(c.isalnum() for c in tokenizer.decode([n], skip_special_tokens=False))]
+    idf[silent] = 0  # nobody asks for a comma
     return torch.from_numpy(((idf - mean) / max(np.average((idf - mean) ** 2, weights=seen) ** 0.5, 1e-6)).clip(-3, 3)).float()
 
 
