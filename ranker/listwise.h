@@ -99,6 +99,10 @@ typedef struct wr_letters {
 /* Looks through the vocabulary once. WR_EUNSUPPORTED when A and B are not tokens. */
 wr_status wr_letters_find(wr_letters *letters, const wr_tokenizer *tok, wr_err *err);
 
+/* The ids of "] > [" as they stand behind a letter in an answer "A] > [B] > [C": what models/generate.h appends between two
+ * identifiers. Borrowed from the arena. WR_EUNSUPPORTED when the vocabulary has no token that is a letter alone there. */
+wr_status wr_letters_between(const wr_tokenizer *tok, wr_arena *arena, wr_tokens *out, wr_err *err);
+
 /* logit[n] of the first n letters from out[first[n]], the logits of row[0 .. first[n]). */
 void wr_letters_read(const wr_letters *letters, const float *out, size_t n, float *logit);
 

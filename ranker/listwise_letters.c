@@ -42,3 +42,15 @@ wr_status wr_letters_find(wr_letters *letters, const wr_tokenizer *tok, wr_err *
     if (letters->n >= 2) return WR_OK;
     return wr_fail(err, WR_EUNSUPPORTED, "vocabulary: no tokens \"A\" and \"B\", whose logits listwise ranking reads");
 }
+
+wr_status wr_letters_between(const wr_tokenizer *tok, wr_arena *arena, wr_tokens *out, wr_err *err)
+{
+    static const char answer[] = "A] > [";
+    wr_status st = wr_tokenizer_encode(tok, answer, sizeof answer - 1, arena, SIZE_MAX, out);
+    if (st) return wr_fail(err, st, "\"%s\": no memory for its tokens", answer);
+    if (out->n < 2 || letter_of(tok, out->id[0]) != 0)
+        return wr_fail(err, WR_EUNSUPPORTED, "vocabulary: \"%s\" does not begin with a token for its letter", answer);
+    out->id++;
+    out->n--;
+    return WR_OK;
+}
