@@ -69,6 +69,7 @@ typedef struct wr_listwise_prompt {
     size_t words;  /* what every passage was cut to                              */
     size_t tokens; /* what a passage was cut to besides; 0: by words alone       */
     size_t shared; /* ids in front of the first that depends on query or passage */
+    uint32_t cut;  /* bit i: passage i is not whole                              */
 } wr_listwise_prompt;
 
 /* The prompt of one window, fitted to `context` tokens with the answer of a full window "[A] > [B] > ...". Passages
@@ -80,10 +81,14 @@ typedef struct wr_listwise_prompt {
  *   n         1..window passages, window <= WR_WINDOW_MAX
  *   out       borrowed from the arena
  *
- * WR_EARG when not even empty passages fit (a query of thousands of tokens); err says so. */
+ * WR_EARG when not even empty passages fit (a query of thousands of tokens), WR_EFORMAT when query or passages form a
+ * special token with the template whatever is done, or the template fails; err says so. */
 wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, wr_prompt kind, wr_text query,
                                   const wr_passage *passage, size_t n, size_t window, size_t context, wr_arena *arena,
                                   wr_listwise_prompt *out, wr_err *err);
+
+/* The words that a passage may have before anything must be cut to fit. */
+size_t wr_listwise_words(wr_prompt kind, size_t window);
 
 /* The ids whose logits decide. A letter may have several: the bare one ("A"), which training reads, and what decodes to
  * the same letter (SentencePiece's "\u2581A", the byte token <0x41>); its logit is the maximum over them. */

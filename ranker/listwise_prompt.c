@@ -7,6 +7,7 @@
 #include "data/utf8.h"
 #include "models/repair.h"
 #include "models/unicode.h"
+#include "ranker/prompt.h"
 
 static const char system_text[] =
     "You are RankLLM, an intelligent assistant that can rank passages based on their relevancy to the query";
@@ -40,15 +41,16 @@ static bool is_space(uint32_t cp)
     return wr_unicode_is_space(cp) || (cp >= 0x1c && cp <= 0x1f);
 }
 
-/* The first `words` words, joined by single spaces. out has room for text.n bytes. */
-static size_t first_words(wr_text text, size_t words, char *out)
+/* The first `words` words, joined by single spaces. out has room for text.n bytes. *cut: there are more. */
+static size_t first_words(wr_text text, size_t words, char *out, bool *cut)
 {
     size_t n = 0, count = 0;
     bool inside = false;
-    for (size_t at = 0, len; at < text.n; at += len) {
+    *cut = false;
+    for (size_t at = 0, len; at < text.n && !*cut; at += len) {
         bool space = is_space(wr_utf8_decode(text.bytes + at, text.n - at, &len));
         if (!space && !inside) {
-            if (count++ == words) break;
+            if ((*cut = count++ == words)) break;
             if (n) out[n++] = ' ';
         }
         inside = !space;
@@ -141,29 +143,18 @@ static wr_status passage_text(build *b, const wr_passage *passage, wr_text *out)
     return st ? st : wr_repair(stripped((wr_text){bytes, size}), b->arena, out);
 }
 
-/* A passage as it goes into the prompt: words, tokens (0: all), brackets, no special tokens. */
-static wr_status cut_passage(const build *b, wr_text text, size_t words, size_t tokens, wr_text *out)
+/* A passage as it goes into the prompt: words, tokens (SIZE_MAX: all), brackets, no special tokens. */
+static wr_status cut_passage(const build *b, wr_text text, size_t words, size_t tokens, wr_text *out, bool *cut)
 {
     char *bytes = wr_arena_alloc(b->arena, text.n + 1);
     if (!bytes) return WR_ENOMEM;
-    size_t n = first_words(text, words, bytes);
+    size_t n = first_words(text, words, bytes, cut);
     round_numbers(bytes, n);
     wr_status st = wr_tokenizer_guard(b->tok, (wr_text){bytes, n}, b->arena, out);
-    size_t low = 0, high = out->n;
-    while (!st && tokens != SIZE_MAX && low < high) { /* the longest beginning of at most so many tokens */
-        size_t mark = wr_arena_mark(b->arena), middle = high - (high - low) / 2;
-        wr_tokens ids;
-        st = wr_tokenizer_encode(b->tok, out->bytes, middle, b->arena, tokens, &ids);
-        if (!st && ids.cut)
-            high = middle - 1;
-        else
-            low = middle;
-        wr_arena_rollback(b->arena, mark);
-    }
-    if (st || tokens == SIZE_MAX) return st;
-    while (low && low < out->n && ((unsigned char)out->bytes[low] & 0xc0) == 0x80) low--;
-    out->n = low;
-    return WR_OK;
+    size_t whole = out->n;
+    if (!st && tokens != SIZE_MAX) st = wr_prompt_cut(b->tok, *out, tokens, b->arena, out);
+    *cut |= out->n < whole;
+    return st;
 }
 
 /* ---- the string */
@@ -227,15 +218,6 @@ static wr_status wrapped(const build *b, wr_text user, wr_text *out)
     return WR_OK;
 }
 
-/* The id that the tokenizer puts before a text, where the template has not written it already; -1: none. */
-static int64_t bos_of(const build *b, const wr_tokens *ids)
-{
-    uint32_t word_id = UINT32_MAX, id[3] = {UINT32_MAX}; /* [BOS] word [EOS] */
-    wr_tokens text = {&word_id, 1, false};
-    wr_tokenizer_single_ids(b->tok, &text, 3, id, NULL);
-    return id[0] == UINT32_MAX || (ids->n && ids->id[0] == id[0]) ? -1 : (int64_t)id[0];
-}
-
 /* Text and ids with BOS and the forced "[". */
 static wr_status assembled(const build *b, wr_text query, const wr_text *passage, wr_text *text, wr_tokens *ids)
 {
@@ -250,22 +232,8 @@ static wr_status assembled(const build *b, wr_text query, const wr_text *passage
     if (!at) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
     memcpy(at, string.bytes, string.n);
     at[string.n] = '[';
-    *text = (wr_text){at, string.n + 1};
-    if (wr_tokenizer_encode(b->tok, at, string.n + 1, b->arena, SIZE_MAX, ids))
+    if (wr_prompt_encode(b->tok, (wr_text){at, string.n + 1}, b->arena, text, ids))
         return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
-    int64_t bos = bos_of(b, ids);
-    if (bos < 0) return WR_OK;
-    const char *name = wr_tokenizer_token(b->tok, (uint32_t)bos);
-    size_t n = name ? strlen(name) : 0;
-    uint32_t *id = wr_arena_alloc(b->arena, (ids->n + 1) * sizeof *id);
-    char *with = wr_arena_alloc(b->arena, n + text->n);
-    if (!id || !with) return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
-    id[0] = (uint32_t)bos;
-    memcpy(id + 1, ids->id, ids->n * sizeof *id);
-    ids->id = id, ids->n++;
-    if (n) memcpy(with, name, n);
-    memcpy(with + n, text->bytes, text->n);
-    *text = (wr_text){with, n + text->n};
     return WR_OK;
 }
 
@@ -297,28 +265,16 @@ static wr_status measure(const build *b, size_t context, fit *f)
     return assembled(b, (wr_text){"x", 1}, x, &text, &f->bones);
 }
 
-static bool next_special(const wr_tokenizer *tok, const wr_tokens *ids, size_t *at)
-{
-    while (*at < ids->n && !wr_tokenizer_is_special(tok, ids->id[*at])) ++*at;
-    return *at < ids->n;
-}
-
-/* Whether two prompts hold the same special tokens in the same order. */
-static bool same_specials(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b)
-{
-    for (size_t i = 0, j = 0;; i++, j++) {
-        bool in_a = next_special(tok, a, &i), in_b = next_special(tok, b, &j);
-        if (!in_a || !in_b) return in_a == in_b;
-        if (a->id[i] != b->id[j]) return false;
-    }
-}
-
 static wr_status attempt(const build *b, size_t words, size_t tokens, wr_listwise_prompt *out)
 {
     wr_text passage[WR_WINDOW_MAX];
-    for (size_t i = 0; i < b->n; i++)
-        if (cut_passage(b, b->passage[i], words, tokens, &passage[i]))
+    bool cut;
+    out->cut = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        if (cut_passage(b, b->passage[i], words, tokens, &passage[i], &cut))
             return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
+        if (cut) out->cut |= (uint32_t)1 << i;
+    }
     out->words = words;
     out->tokens = tokens == SIZE_MAX ? 0 : tokens;
     return assembled(b, b->query, passage, &out->text, &out->ids);
@@ -340,10 +296,14 @@ static wr_status share(const build *b, const fit *f, size_t mark, wr_listwise_pr
     }
 }
 
+size_t wr_listwise_words(wr_prompt kind, size_t window)
+{
+    return kind == WR_PROMPT_PAPER ? (size_t)300 * 20 / window : 300;
+}
+
 static wr_status fitted(const build *b, const fit *f, wr_listwise_prompt *out)
 {
-    size_t mark = wr_arena_mark(b->arena), words = 300;
-    if (b->kind == WR_PROMPT_PAPER) words = 300 * 20 / b->window;
+    size_t mark = wr_arena_mark(b->arena), words = wr_listwise_words(b->kind, b->window);
     for (size_t over = 0;;) {
         wr_arena_rollback(b->arena, mark);
         wr_status st = attempt(b, words, SIZE_MAX, out);
@@ -378,13 +338,11 @@ wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, 
         b.whole = caution < 2;
         if (query_text(&b, query, caution > 0)) return wr_fail(err, WR_ENOMEM, "prompt: the arena is exhausted");
         if ((st = measure(&b, context, &f)) || (st = fitted(&b, &f, out))) break;
-        if (!same_specials(tok, &out->ids, &f.bones)) {
-            st = wr_fail(err, WR_EARG, "prompt: query or passages form a special token with the chat template");
+        if (!wr_prompt_same_specials(tok, &out->ids, &f.bones)) {
+            st = wr_fail(err, WR_EFORMAT, "prompt: query or passages form a special token with the chat template");
             continue;
         }
-        while (out->shared < out->ids.n && out->shared < f.bones.n &&
-               out->ids.id[out->shared] == f.bones.id[out->shared])
-            out->shared++;
+        out->shared = wr_prompt_shared(out->ids.id, out->ids.n, f.bones.id, f.bones.n);
         return WR_OK;
     }
     *out = (wr_listwise_prompt){.text = {"", 0}};
