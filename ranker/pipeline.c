@@ -127,9 +127,38 @@ static bool is_effort(const char *key)
     return !strcmp(key, "exit") || !strcmp(key, "keep");
 }
 
+/* key=a or key=b: *second tells which. */
+static wr_status take_choice(parser *p, const char *key, const char *a, const char *b, bool *second)
+{
+    char word[16];
+    if (!take_word(p, word, sizeof word)) return refuse(p, "a word after '='");
+    *second = !strcmp(word, b);
+    if (*second || !strcmp(word, a)) return WR_OK;
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s=%s: expected %s or %s", p->text, key, word, a, b);
+}
+
+static wr_status list_option(parser *p, wr_stage *stage, const char *key)
+{
+    bool paper;
+    if (!strcmp(key, "window")) return take_count(p, "window", &stage->window);
+    if (!strcmp(key, "stride")) return take_count(p, "stride", &stage->stride);
+    if (!strcmp(key, "logits")) return take_choice(p, key, "letters", "top30", &stage->top30);
+    if (!strcmp(key, "prompt")) {
+        wr_status st = take_choice(p, key, "template", "paper", &paper);
+        if (!st) stage->prompt = paper ? WR_PROMPT_PAPER : WR_PROMPT_TEMPLATE;
+        return st;
+    }
+    return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": list has no option \"%s\"", p->text, key);
+}
+
 static wr_status option_set(parser *p, wr_stage *stage, const char *key)
 {
     if (stage->kind == WR_SPARSE) return sparse_option(p, stage, key);
+    if (stage->kind >= WR_CROSS && !strcmp(key, "model")) {
+        if (!take_word(p, stage->model, sizeof stage->model)) return refuse(p, "a model's name");
+        return WR_OK;
+    }
+    if (stage->kind == WR_LIST) return list_option(p, stage, key);
     if (stage->kind == WR_CROSS && !strcmp(key, "exit")) return take_count(p, "exit", &stage->exit);
     if (stage->kind == WR_CROSS && !strcmp(key, "keep")) return take_keep(p, &stage->keep);
     if (stage->kind == WR_DENSE && is_effort(key))
@@ -139,10 +168,6 @@ static wr_status option_set(parser *p, wr_stage *stage, const char *key)
                        p->text, key);
     if (stage->kind == WR_DENSE && !strcmp(key, "ef")) return take_count(p, "ef", &stage->ef);
     if (stage->kind == WR_DENSE && !strcmp(key, "nprobe")) return take_count(p, "nprobe", &stage->nprobe);
-    if (stage->kind == WR_CROSS && !strcmp(key, "model")) {
-        if (!take_word(p, stage->model, sizeof stage->model)) return refuse(p, "a model's name");
-        return WR_OK;
-    }
     return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s has no option \"%s\"", p->text,
                    wr_stage_kind_name(stage->kind), key);
 }
@@ -261,6 +286,32 @@ static wr_status check_cross(parser *p, wr_stage *stage)
     return WR_OK;
 }
 
+/* The decoder that a stage names is there and has letters for its windows. */
+static wr_status check_list(parser *p, wr_stage *stage)
+{
+    const wr_pipeline_scope *s = p->scope;
+    size_t i = 0;
+    while (i < s->nlist && stage->model[0] && strcmp(stage->model, s->list[i].name)) i++;
+    if (i == s->nlist && p->stored) {
+        stage->missing = true;
+        return WR_OK;
+    }
+    if (s->nlist == 0)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model is loaded (--list MODEL loads one)", p->text);
+    if (i == s->nlist)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model \"%s\" is loaded", p->text, stage->model);
+    size_t most = s->list[i].letters, window = stage->window ? stage->window : WR_WINDOW < most ? WR_WINDOW : most;
+    if (most < 2)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s has no letters in its vocabulary and ranks no list", p->text,
+                       s->list[i].name);
+    if (window < 2 || window > most)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": window=%zu: expected 2 to %zu", p->text, window, most);
+    if (stage->stride > window)
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": stride=%zu: expected 1 to %zu, the window", p->text,
+                       stage->stride, window);
+    return WR_OK;
+}
+
 static wr_status take_rerank(parser *p, wr_pipeline *out)
 {
     if (out->nrerank == WR_MAX_RERANK) return refuse(p, "at most 4 rerank stages");
@@ -268,16 +319,19 @@ static wr_status take_rerank(parser *p, wr_pipeline *out)
     char word[32];
     if (!take_word(p, word, sizeof word)) return refuse(p, "cross or list");
     if (!strcmp(word, "cross")) stage->kind = WR_CROSS;
-    else if (!strcmp(word, "list"))
-        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model is loaded", p->text);
+    else if (!strcmp(word, "list")) stage->kind = WR_LIST;
     else return refuse(p, "cross or list");
     stage->weight = 1;
     wr_status st = WR_OK;
+    skip_space(p);
+    if (stage->kind == WR_LIST && *p->at == '@')
+        return refuse(p, "no share: logits of different windows do not compare, a list keeps the scores of its positions");
     if (take(p, '@') && !(st = take_weight(p, &stage->weight)) && stage->weight > 1)
         return refuse(p, "a share from 0 to 1 after '@'");
     if (!st) st = take_options(p, stage);
     if (!st) st = take_depth(p, stage->kind == WR_CROSS ? DEFAULT_CROSS : DEFAULT_LIST, &stage->depth);
-    return st ? st : check_cross(p, stage);
+    if (st) return st;
+    return stage->kind == WR_CROSS ? check_cross(p, stage) : check_list(p, stage);
 }
 
 /* The text that an alias stands for, in buf; NULL when word is none. */
@@ -291,11 +345,12 @@ static const char *alias(const wr_pipeline_scope *scope, const char *word, char 
     if (scope->has_bm25) lists[n++] = "bm25";
     if (scope->has_sparse) lists[n++] = "sparse";
     if (scope->has_dense) lists[n++] = "dense";
-    const char *tail = full && scope->ncross ? " > cross:50" : "";
-    if (n == 1) snprintf(buf, cap, "%s:%d%s", lists[0], DEFAULT_DEPTH, tail);
+    const char *cross = full && scope->ncross ? " > cross" : "";
+    const char *list = full && scope->nlist && scope->list[0].letters >= 2 ? " > list" : "";
+    if (n == 1) snprintf(buf, cap, "%s:%d%s%s", lists[0], DEFAULT_DEPTH, cross, list);
     else
-        snprintf(buf, cap, "rrf(%s,%s%s%s):%d%s", lists[0], lists[1], n > 2 ? "," : "", n > 2 ? lists[2] : "",
-                 DEFAULT_DEPTH, tail);
+        snprintf(buf, cap, "rrf(%s,%s%s%s):%d%s%s", lists[0], lists[1], n > 2 ? "," : "", n > 2 ? lists[2] : "",
+                 DEFAULT_DEPTH, cross, list);
     return buf;
 }
 
@@ -385,6 +440,10 @@ static void put_stage(printer *p, const wr_stage *s)
     if (s->two_phase > 0) put(p, "%stwo_phase=%g", sep, s->two_phase), sep = ",";
     if (s->exit) put(p, "%sexit=%zu", sep, s->exit), sep = ",";
     if (s->keep > 0) put(p, "%skeep=%.10g", sep, s->keep), sep = ",";
+    if (s->window) put(p, "%swindow=%zu", sep, s->window), sep = ",";
+    if (s->stride) put(p, "%sstride=%zu", sep, s->stride), sep = ",";
+    if (s->prompt == WR_PROMPT_PAPER) put(p, "%sprompt=paper", sep), sep = ",";
+    if (s->top30) put(p, "%slogits=top30", sep), sep = ",";
     if (*sep == ',') put(p, "]");
 }
 

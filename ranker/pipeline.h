@@ -6,13 +6,15 @@
  *     sparse[mode=approx,heap_factor=0.7]:100    Seismic's and OpenSearch's names: mode, heap_factor, query_cut, two_phase
  *     ... > cross@0.7[model=tiny]:100 > cross:20 0.7 of the stage's score, 0.3 of the one before
  *     ... > cross[exit=2,keep=0.6]:100 > cross   a quick look at many (two layers, fewer tokens), all of it at the best
+ *     ... > list:20                              a decoder orders the best 20, one window (rerank_listwise.h)
+ *     ... > list[model=qwen,window=10,stride=5,prompt=paper,logits=top30]:50
  *
  * Grammar (white space allowed between tokens):
  *     pipeline  = first { ">" rerank }
  *     first     = retriever | ("rrf" | "lin") "(" item { "," item } ")" [ ":" N ]
  *     item      = [ weight "*" ] retriever
  *     retriever = ("bm25" | "sparse" | "dense") [ options ] [ ":" N ]
- *     rerank    = ("cross" | "list") [ "@" weight ] [ options ] [ ":" N ]
+ *     rerank    = ( "cross" [ "@" weight ] | "list" ) [ options ] [ ":" N ]
  *     options   = "[" key "=" value { "," key "=" value } "]"
  * N is 1..WR_MAX_K; without it a retriever or a fusion gives 100, a list inside a fusion has the fusion's depth, a
  * rerank stage takes 20 documents (list) or 50 (cross).
@@ -24,6 +26,7 @@
 #include <stddef.h>
 
 #include "data/status.h"
+#include "ranker/listwise.h"
 
 typedef enum wr_stage_kind { WR_BM25, WR_SPARSE, WR_DENSE, WR_RRF, WR_LIN, WR_CROSS, WR_LIST } wr_stage_kind;
 
@@ -38,7 +41,7 @@ typedef struct wr_stage {
     wr_stage_kind kind;
     size_t depth;   /* length of the list, or how many of the best are reranked */
     double weight;  /* in a fusion; for a rerank stage the share of its own score, 1 = its score alone */
-    char model[64]; /* cross[model=...]; "" = the first one loaded */
+    char model[64]; /* cross[model=...], list[model=...]; "" = the first one loaded */
     size_t ef, nprobe; /* dense[ef=..,nprobe=..]; 0 = default */
     wr_sparse_mode mode;  /* sparse[mode=exact|approx]                                                             */
     double heap_factor;   /* sparse[heap_factor=0.7]: approx; 0 = default                                          */
@@ -46,7 +49,10 @@ typedef struct wr_stage {
     double two_phase;     /* sparse[two_phase=0.4]: first tokens of at least this share of the heaviest; 0 = all   */
     size_t exit;    /* cross[exit=L]: L layers are run; 0 = all */
     double keep;    /* cross[keep=S]: the share of tokens that go on to the last layer (models/eliminate.h); 0 = all */
-    bool missing;   /* cross, in the default pipeline only: its model is not loaded, the stage is left out */
+    size_t window, stride; /* list[window=20,stride=10]; 0 = default (rerank_listwise.h) */
+    wr_prompt prompt;      /* list[prompt=template|paper]                                */
+    bool top30;            /* list[logits=letters|top30]                                 */
+    bool missing;   /* in the default pipeline only: its model is not loaded, the stage is left out */
     char name[16];  /* how replies call it: "bm25", "rrf", "cross", a second one "cross_2" */
 } wr_stage;
 
@@ -67,6 +73,12 @@ typedef struct wr_cross_shape {
     size_t nexits;
 } wr_cross_shape;
 
+/* A loaded decoder, as far as stages ask for it. */
+typedef struct wr_list_shape {
+    const char *name;
+    size_t letters; /* passages that a window may have; 0: the vocabulary has no letters, it ranks no list */
+} wr_list_shape;
+
 /* What the names "default", "hybrid" and "full" stand for and what may be named at all. */
 typedef struct wr_pipeline_scope {
     const char *default_pipeline; /* from the manifest */
@@ -74,12 +86,14 @@ typedef struct wr_pipeline_scope {
     bool has_sparse_ann; /* beside the learned sparse postings there are clusters for approximate search */
     const wr_cross_shape *cross; /* [ncross] the loaded cross-encoders */
     size_t ncross;
+    const wr_list_shape *list; /* [nlist] the loaded decoders */
+    size_t nlist;
 } wr_pipeline_scope;
 
 /* Parses text; WR_EARG says at which character what was expected, or which index or model is not there.
  *
  * What stands in the manifest was not written by who asks, so there the alias "default" is taken further than the same
- * text would be: a cross stage whose model is not loaded is marked missing, and an exit that the model was not trained
+ * text would be: a rerank stage whose model is not loaded is marked missing, and an exit that the model was not trained
  * for is dropped (all layers are run). */
 wr_status wr_pipeline_parse(wr_pipeline *pipeline, const char *text, const wr_pipeline_scope *scope, wr_err *err);
 

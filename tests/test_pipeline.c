@@ -11,6 +11,16 @@ static const wr_pipeline_scope everything = {.default_pipeline = "lin(0.4*bm25,0
                                              .has_dense = true,
                                              .cross = crosses,
                                              .ncross = 2};
+static const wr_list_shape lists[] = {{.name = "qwen", .letters = 26}, {.name = "mute"}, {.name = "abc", .letters = 3}};
+
+/* With decoders too. */
+static wr_pipeline_scope with_lists(void)
+{
+    wr_pipeline_scope scope = everything;
+    scope.list = lists;
+    scope.nlist = 3;
+    return scope;
+}
 
 static const char *canonical(const char *text)
 {
@@ -190,7 +200,7 @@ Test(pipeline, refuses_with_place_and_reason)
     refused("dense[exit=2]:10", "the index's vectors were made with all layers");
     refused("dense[keep=0.5]:10", "the index's vectors were made with all layers");
     refused("bm25[keep=0.5]:10", "has no option \"keep\"");
-    refused("bm25 > list:20", "no listwise model");
+    refused("bm25 > list:20", "no listwise model is loaded (--list MODEL");
     refused("bm25 > rrf:20", "cross or list");
     refused("bm25 > cross > cross > cross > cross > cross", "at most 4");
     refused("rrf(bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25)", "at most 8");
@@ -246,4 +256,67 @@ Test(pipeline, options_of_learned_lists_that_contradict_each_other_are_refused)
     plain.has_sparse_ann = false;
     cr_assert_eq(parse_learned("sparse[mode=approx]:10", &plain, out, &err), WR_EARG);
     cr_assert(strstr(err.text, "no clusters"), "%s", err.text);
+}
+
+/* ---- listwise stages ---- */
+
+static const char *listed(const char *text)
+{
+    static char out[WR_MAX_PIPELINE];
+    wr_pipeline_scope scope = with_lists();
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, &scope, &err), WR_OK, "%s: %s", text, err.text);
+    wr_pipeline_print(&p, out, sizeof out);
+    return out;
+}
+
+static void not_listed(const char *text, const char *because)
+{
+    wr_pipeline_scope scope = with_lists();
+    wr_pipeline p;
+    wr_err err;
+    cr_assert_eq(wr_pipeline_parse(&p, text, &scope, &err), WR_EARG, "%s was taken", text);
+    cr_assert(strstr(err.text, because), "%s: \"%s\" does not say \"%s\"", text, err.text, because);
+}
+
+Test(pipeline, a_list_takes_a_model_windows_a_prompt_and_logits)
+{
+    static const char *const same[] = {"bm25:100 > list:20", "bm25:100 > cross:50 > list[model=abc]:20",
+                                       "bm25:100 > list[model=qwen,window=10,stride=5,prompt=paper,logits=top30]:50",
+                                       "bm25:100 > list[window=26,stride=26]:100"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) cr_assert_str_eq(listed(same[i]), same[i]);
+    cr_assert_str_eq(listed("bm25 > list"), "bm25:100 > list:20");
+    cr_assert_str_eq(listed("bm25 > list[prompt=template,logits=letters]"), "bm25:100 > list:20");
+    cr_assert_str_eq(listed("full"), "rrf(bm25,dense):100 > cross:50 > list:20");
+}
+
+Test(pipeline, what_a_list_cannot_do_is_refused)
+{
+    not_listed("bm25 > list[model=other]", "no listwise model \"other\"");
+    not_listed("bm25 > list[model=mute]", "no letters");
+    not_listed("bm25 > list[window=1]", "window=1: expected 2 to 26");
+    not_listed("bm25 > list[window=27]", "window=27: expected 2 to 26");
+    not_listed("bm25 > list[model=abc,window=4]", "window=4: expected 2 to 3");
+    not_listed("bm25 > list[window=10,stride=11]", "stride=11: expected 1 to 10");
+    not_listed("bm25 > list[stride=0]", "stride");
+    not_listed("bm25 > list[prompt=best]", "prompt=best: expected template or paper");
+    not_listed("bm25 > list[logits=all]", "logits=all: expected letters or top30");
+    not_listed("bm25 > list[exit=2]", "list has no option \"exit\"");
+    not_listed("bm25 > list@0.5:20", "no share");
+    not_listed("bm25 > cross[window=20]", "cross has no option \"window\"");
+}
+
+Test(pipeline, a_default_list_without_its_decoder_is_left_out)
+{
+    wr_pipeline_scope scope = everything;
+    wr_pipeline p;
+    wr_err err;
+    scope.default_pipeline = "bm25:100 > list:20";
+    cr_assert_eq(wr_pipeline_parse(&p, "default", &scope, &err), WR_OK, "%s", err.text);
+    cr_assert(p.nrerank == 1 && p.rerank[0].missing);
+    scope.list = lists;
+    scope.nlist = 1;
+    cr_assert_eq(wr_pipeline_parse(&p, "default", &scope, &err), WR_OK, "%s", err.text);
+    cr_assert(p.nrerank == 1 && !p.rerank[0].missing);
 }
