@@ -35,6 +35,9 @@ typedef enum wr_sparse_index { WR_SPARSE_INDEX_AUTO, WR_SPARSE_INDEX_EXACT, WR_S
 /* No limit to a document's learned tokens, whatever the model says. */
 #define WR_DENSITY_ALL SIZE_MAX
 
+/* No weight of a document's own words, whatever the model says. */
+#define WR_LEXICAL_NONE (-1.0)
+
 typedef struct wr_build_options {
     const char *corpus;
     wr_corpus_format format;
@@ -48,6 +51,8 @@ typedef struct wr_build_options {
     double prune_ratio; /* vectors that the corpus brings lose weights up to this share of their largest; 0 = none */
     size_t density;     /* learned tokens kept of a short document, of a longer one in proportion (build_sparse.h):
                            0 = as the model says, WR_DENSITY_ALL = all                                           */
+    double lexical;     /* what the words of an encoded document weigh (lexical.h): 0 = as the model says,
+                           WR_LEXICAL_NONE = nothing                                                     */
     bool no_sparse;     /* vectors that the corpus brings are left out                                   */
     wr_sparse_index sparse_index;
     wr_idf_source idf;

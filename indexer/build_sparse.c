@@ -6,6 +6,7 @@
 
 #include "data/arena.h"
 #include "data/mapfile.h"
+#include "indexer/lexical.h"
 #include "models/embed.h"
 
 _Static_assert(WR_MAX_TOKEN_BYTES <= WR_MAX_TERM_BYTES, "every token that a corpus brings can be a term");
@@ -24,6 +25,8 @@ struct wr_sparse_build {
     uint64_t ndocs;
     bool clusters;
     size_t density; /* tokens kept of a document, 0 = all */
+    float lexical;  /* 0 = documents' own words weigh nothing */
+    wr_term_counts counts;
 };
 
 /* Address space for the ids of a document of 64 MiB, a token for each byte. */
@@ -73,7 +76,16 @@ static wr_status open_table(wr_sparse_build *b, wr_err *err)
     size_t n = wr_tokenizer_vocab_size(tok);
     b->df = calloc(n + 1, sizeof *b->df);
     b->seen = calloc(n + 1, sizeof *b->seen);
-    if (!b->df || !b->seen || wr_arena_init(&b->arena, DOCUMENT_SPACE))
+    return b->df && b->seen ? WR_OK : wr_fail(err, WR_ENOMEM, "index: out of memory");
+}
+
+/* What the documents' own tokens are counted in. */
+static wr_status open_words(wr_sparse_build *b, wr_err *err)
+{
+    if (b->imported) return WR_OK;
+    b->lexical = (float)(b->o->lexical > 0 ? b->o->lexical : b->o->lexical < 0 ? 0 : b->model->lexical);
+    size_t n = wr_tokenizer_vocab_size(wr_model_tokenizer(b->o->sparse));
+    if (wr_term_counts_init(&b->counts, n) || wr_arena_init(&b->arena, DOCUMENT_SPACE))
         return wr_fail(err, WR_ENOMEM, "index: out of memory");
     return WR_OK;
 }
@@ -100,6 +112,7 @@ wr_status wr_sparse_build_open(wr_sparse_build **build, const wr_build_options *
         st = wr_fail(err, WR_EARG, "%s: no learned sparse model, expected a masked language model", b->model->path);
     if (!st) st = settle_query(b, err);
     if (!st) st = open_table(b, err);
+    if (!st) st = open_words(b, err);
     if (!st) st = wr_sparse_writer_open(&b->writer, generation->path, 0, err);
     if (st)
         wr_sparse_build_close(b);
@@ -114,6 +127,7 @@ void wr_sparse_build_close(wr_sparse_build *b)
     wr_sparse_writer_abort(b->writer);
     wr_idf_release(&b->table);
     wr_arena_release(&b->arena);
+    wr_term_counts_release(&b->counts);
     free(b->df);
     free(b->seen);
     free(b);
@@ -237,8 +251,7 @@ static size_t limit_of(const wr_sparse_build *b, size_t bytes)
 }
 
 /* Ids become tokens. A vocabulary that holds a token twice finds it under one id alone. */
-static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, size_t bytes, const char *docno,
-                             wr_err *err)
+static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, size_t bytes, wr_err *err)
 {
     const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
     row r;
@@ -250,15 +263,66 @@ static wr_status add_encoded(wr_sparse_build *b, const wr_token_weights *w, size
     }
     if (!st) st = write_row(b, &r, err);
     row_release(&r);
-    return st ? wr_fail_prefix(err, "document %s", docno) : WR_OK;
+    return st;
+}
+
+/* All tokens of the batch's document i, also where the batch's ids end before. Borrowed until the next document. */
+static wr_status tokens_of(wr_sparse_build *b, const wr_doc_batch *batch, size_t i, wr_tokens *tokens)
+{
+    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
+    const wr_text *text = &batch->text[i];
+    if (wr_batch_ids_serve(batch, tok, 0) && !batch->ids[i].cut) {
+        *tokens = batch->ids[i];
+        return WR_OK;
+    }
+    return wr_tokenizer_encode(tok, text->bytes, text->n, &b->arena, SIZE_MAX, tokens);
+}
+
+/* Which tokens a document has, however often. */
+static void count(wr_sparse_build *b, const wr_tokens *tokens)
+{
+    for (size_t t = 0; t < tokens->n; t++) {
+        uint32_t id = tokens->id[t];
+        b->df[id] += b->seen[id] != b->ndocs;
+        b->seen[id] = b->ndocs;
+    }
+}
+
+/* The model's weights and those of the text's own words, w in the arena. */
+static wr_status with_words(wr_sparse_build *b, const wr_token_weights *learned, const wr_tokens *tokens,
+                            wr_token_weights *w)
+{
+    size_t room = learned->n + tokens->n;
+    w->id = wr_arena_alloc(&b->arena, (room + 1) * sizeof *w->id);
+    w->weight = wr_arena_alloc(&b->arena, (room + 1) * sizeof *w->weight);
+    if (!w->id || !w->weight) return WR_ENOMEM;
+    w->n = learned->n;
+    if (w->n) memcpy(w->id, learned->id, w->n * sizeof *w->id);
+    if (w->n) memcpy(w->weight, learned->weight, w->n * sizeof *w->weight);
+    wr_lexical_add(&b->counts, wr_model_tokenizer(b->o->sparse), tokens, b->lexical, w);
+    return WR_OK;
+}
+
+static wr_status add_text(wr_sparse_build *b, const wr_doc_batch *batch, size_t i, const wr_token_weights *learned,
+                          wr_err *err)
+{
+    wr_tokens tokens;
+    wr_token_weights w = *learned;
+    b->ndocs++;
+    wr_arena_reset(&b->arena, (size_t)1 << 20);
+    wr_status st = b->df || b->lexical > 0 ? tokens_of(b, batch, i, &tokens) : WR_OK;
+    if (!st && b->lexical > 0) st = with_words(b, learned, &tokens, &w);
+    if (st) return wr_fail(err, st, "document %s: no memory for its tokens", batch->doc[i].docno);
+    if (b->df) count(b, &tokens);
+    st = add_encoded(b, &w, batch->text[i].n, err);
+    return st ? wr_fail_prefix(err, "document %s", batch->doc[i].docno) : WR_OK;
 }
 
 static wr_status add_weights(wr_sparse_build *b, const wr_doc_batch *batch, const wr_token_weights *weights,
                              wr_err *err)
 {
     wr_status st = WR_OK;
-    for (size_t i = 0; i < batch->n && !st; i++)
-        st = add_encoded(b, &weights[i], batch->text[i].n, batch->doc[i].docno, err);
+    for (size_t i = 0; i < batch->n && !st; i++) st = add_text(b, batch, i, &weights[i], err);
     return st;
 }
 
@@ -279,37 +343,12 @@ static wr_status encode(wr_sparse_build *b, const wr_doc_batch *batch, uint64_t 
     return st;
 }
 
-/* Which tokens the batch's document i has, however often: of all its text, also where the batch's ids end before. */
-static wr_status count(wr_sparse_build *b, const wr_doc_batch *batch, size_t i, uint64_t number)
-{
-    const wr_tokenizer *tok = wr_model_tokenizer(b->o->sparse);
-    const wr_text *text = &batch->text[i];
-    wr_tokens tokens;
-    wr_status st = WR_OK;
-    if (wr_batch_ids_serve(batch, tok, 0) && !batch->ids[i].cut)
-        tokens = batch->ids[i];
-    else {
-        wr_arena_reset(&b->arena, (size_t)1 << 20);
-        st = wr_tokenizer_encode(tok, text->bytes, text->n, &b->arena, SIZE_MAX, &tokens);
-    }
-    for (size_t t = 0; !st && t < tokens.n; t++) {
-        uint32_t id = tokens.id[t];
-        b->df[id] += b->seen[id] != number;
-        b->seen[id] = number;
-    }
-    return st;
-}
-
 wr_status wr_sparse_build_add(wr_sparse_build *b, const wr_doc_batch *batch, const wr_token_weights *weights,
                               uint64_t *cut, wr_err *err)
 {
-    wr_status st = b->imported ? WR_OK : weights ? add_weights(b, batch, weights, err) : encode(b, batch, cut, err);
-    for (size_t i = 0; i < batch->n && !st; i++) {
-        b->ndocs++;
-        if (b->imported) st = add_imported(b, &batch->doc[i], err);
-        if (!st && b->df && (st = count(b, batch, i, b->ndocs)))
-            wr_fail(err, st, "document %s: no memory for its tokens", batch->doc[i].docno);
-    }
+    wr_status st = WR_OK;
+    if (!b->imported) return weights ? add_weights(b, batch, weights, err) : encode(b, batch, cut, err);
+    for (size_t i = 0; i < batch->n && !st; i++) st = add_imported(b, &batch->doc[i], err);
     return st;
 }
 
@@ -393,8 +432,10 @@ void wr_sparse_build_describe(const wr_sparse_build *b, wr_index_info *info)
     info->sparse_idf = b->idf;
     info->sparse_clusters = b->clusters;
     info->sparse_density = b->density;
+    info->sparse_lexical = (double)b->lexical;
     info->sparse_prune_ratio = b->imported ? b->o->prune_ratio : b->model->prune_ratio;
     if (!b->model) return;
+    info->sparse_query_tf = !strcmp(b->query, "idf") ? b->model->query_tf : WR_QUERY_SET;
     info->sparse_model_path = b->model->path;
     info->sparse_model_sha256 = b->model->sha256;
     info->sparse_model_name = b->model->name;

@@ -1,3 +1,4 @@
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,17 +10,19 @@
 #include "data/mapfile.h"
 #include "indexer/build.h"
 #include "indexer/cmd_stats.h"
+#include "indexer/lexical.h"
 #include "indexer/manifest.h"
 #include "models/find.h"
 
-/* --sparse-density is not given. */
+/* --sparse-density, --sparse-lexical are not given. */
 #define NO_DENSITY SIZE_MAX
+#define NO_LEXICAL (-DBL_MAX)
 
 struct args {
     const char *corpus, *out, *format, *dense, *sparse, *sparse_index, *idf, *factory, *pooling, *max_tokens, *analyzer, *progress;
     const char *precision;
     bool no_dense, no_sparse, fast_build;
-    double k1, b, prune_ratio;
+    double k1, b, prune_ratio, lexical;
     size_t threads, density;
 };
 
@@ -134,6 +137,11 @@ static wr_status tell_format(const struct args *a, wr_corpus_format *format, wr_
     return WR_OK;
 }
 
+static bool has_lexical(const struct args *a)
+{
+    return a->lexical > NO_LEXICAL;
+}
+
 static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err *err)
 {
     if (a->no_sparse && a->sparse) return wr_fail(err, WR_EARG, "--no-sparse and --sparse exclude each other");
@@ -143,6 +151,9 @@ static wr_status read_idf(const struct args *a, wr_build_options *build, wr_err 
     if (a->density != NO_DENSITY && a->density > WR_MAX_DENSITY)
         return wr_fail(err, WR_EARG, "--sparse-density %zu: expected at most %zu, or 0 for no limit", a->density,
                        WR_MAX_DENSITY);
+    build->lexical = a->lexical > 0 ? a->lexical : has_lexical(a) ? WR_LEXICAL_NONE : 0;
+    if (has_lexical(a) && !(a->lexical >= 0 && a->lexical <= WR_MAX_LEXICAL))
+        return wr_fail(err, WR_EARG, "--sparse-lexical %g: expected 0 to %g", a->lexical, WR_MAX_LEXICAL);
     if (!(a->prune_ratio >= 0 && a->prune_ratio < 1))
         return wr_fail(err, WR_EARG, "--prune-ratio %g: expected 0 to below 1", a->prune_ratio);
     if (a->sparse_index) {
@@ -250,7 +261,8 @@ static wr_status check(const struct args *a, wr_build_options *build, struct vie
 {
     if (!a->corpus && !a->factory) return wr_fail(err, WR_EARG, "no corpus named, expected --corpus PATH");
     if (!a->corpus &&
-        (a->dense || a->no_dense || a->max_tokens || a->pooling || a->sparse || a->idf || a->density != NO_DENSITY))
+        (a->dense || a->no_dense || a->max_tokens || a->pooling || a->sparse || a->idf || a->density != NO_DENSITY ||
+         has_lexical(a)))
         return wr_fail(err, WR_EARG, "without --corpus only the dense index is built anew: the model stays as it is");
     if (!a->out) return wr_fail(err, WR_EARG, "no place for the index, expected --out DIR");
     if (a->threads > 1024) return wr_fail(err, WR_EARG, "--threads %zu: at most 1024", a->threads);
@@ -296,7 +308,7 @@ done:
 
 static int run(int argc, char **argv)
 {
-    struct args a = {.format = "auto", .progress = "auto", .k1 = 0.9, .b = 0.4, .density = NO_DENSITY};
+    struct args a = {.format = "auto", .progress = "auto", .k1 = 0.9, .b = 0.4, .density = NO_DENSITY, .lexical = NO_LEXICAL};
     const struct wr_option options[] = {
         {"corpus", "PATH", "a BEIR folder, a file (.gz is read as is), or - for standard input", WR_OPT_TEXT,
          &a.corpus},
@@ -319,6 +331,8 @@ static int run(int argc, char **argv)
          &a.prune_ratio},
         {"sparse-density", "N", "keeps N learned tokens for each 640 bytes of a document, 0 = all (as the model says)",
          WR_OPT_SIZE, &a.density},
+        {"sparse-lexical", "X", "weight of a document's own words beside the learned ones, 0 = none (as the model says)",
+         WR_OPT_DOUBLE, &a.lexical},
         {"dense-index", "FACTORY",
          "FAISS's factory string: Flat, HNSW32, IVF256,SQ8, ... (by size); without --corpus, of the vectors in DIR",
          WR_OPT_TEXT, &a.factory},

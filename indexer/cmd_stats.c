@@ -119,6 +119,7 @@ static void print_sparse(const wr_index_info *i, const wr_sparse_report *r)
     if (!strcmp(i->sparse_documents, "model"))
         printf("    %zu tokens; %" PRIu64 " documents were cut\n", i->sparse_max_doc_tokens, i->sparse_documents_cut);
     if (i->sparse_density) printf("    at most %zu terms for each 640 bytes of a document were kept\n", i->sparse_density);
+    if (i->sparse_lexical > 0) printf("    weights hold the documents' own words, %g times\n", i->sparse_lexical);
 }
 
 static void print_text(const wr_index_info *i, const wr_manifest *m, const wr_sparse_stats *s,
@@ -151,9 +152,10 @@ static json_t *sparse_json(const wr_index *index, const wr_index_info *i, const 
                                (int)s->p5, "p50", (int)s->median, "p95", (int)s->p95, "p99", (int)s->p99, "max",
                                (int)s->most, "empty", (json_int_t)s->empty);
     json_t *sparse = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f}", "model", i->sparse_model_name,
+        "{s:s, s:s, s:s, s:s, s:s, s:f, s:I, s:f, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:f}", "model", i->sparse_model_name,
         "model_sha256", i->sparse_model_sha256, "documents", i->sparse_documents, "query", i->sparse_query, "idf",
-        i->sparse_idf, "prune_ratio", i->sparse_prune_ratio, "density", (json_int_t)i->sparse_density, "documents_cut",
+        i->sparse_idf, "prune_ratio", i->sparse_prune_ratio, "density", (json_int_t)i->sparse_density, "lexical",
+        i->sparse_lexical, "query_tf", i->sparse_query_tf == WR_QUERY_ROOT ? "sqrt" : "set", "documents_cut",
         (json_int_t)i->sparse_documents_cut, "terms", (json_int_t)p->nterms, "postings", (json_int_t)p->npostings,
         "bytes_terms", (json_int_t)p->bytes_terms, "bytes_blocks", (json_int_t)p->bytes_blocks, "bytes_postings",
         (json_int_t)p->bytes_postings, "nonzeros", counts, "flops_documents", s->flops);

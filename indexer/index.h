@@ -44,6 +44,7 @@
 #include "indexer/docstore.h"
 #include "indexer/sparse.h"
 #include "indexer/sparse_ann.h"
+#include "models/idf.h"
 
 typedef struct wr_index wr_index;
 
@@ -73,6 +74,8 @@ typedef struct wr_index_info {
     size_t sparse_max_doc_tokens, sparse_max_query_tokens;
     double sparse_prune_ratio;
     size_t sparse_density; /* at most so many tokens of a short document, 0 = all */
+    double sparse_lexical; /* what a document's own words weigh (lexical.h), 0 = nothing */
+    wr_query_tf sparse_query_tf;
     uint64_t sparse_documents_cut;
     const char *tokenizer_sha256; /* of the token ids in the document store; "" without */
     size_t max_ids;               /* tokens kept of a document; 0 without               */

@@ -12,6 +12,7 @@
 #include "data/json.h"
 #include "data/mapfile.h"
 #include "indexer/factory.h"
+#include "indexer/lexical.h"
 
 #define FORMAT 1
 
@@ -194,7 +195,7 @@ static void read_sparse_model(fields *f, const json_t *sparse, wr_index_info *in
 static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
 {
     static const char *const documents[] = {"model", "vectors"}, *const query[] = {"idf", "model", "none"},
-                             *const idf[] = {"model", "corpus", "both", "file", "none"};
+                             *const idf[] = {"model", "corpus", "both", "file", "none"}, *const tf[] = {"set", "sqrt"};
     const json_t *sparse = json_object_get(root, "sparse");
     info->sparse_model_path = info->sparse_model_sha256 = info->sparse_model_name = "";
     info->sparse_documents = info->sparse_query = info->sparse_idf = "";
@@ -209,6 +210,10 @@ static void read_sparse(fields *f, const json_t *root, wr_index_info *info)
     info->sparse_prune_ratio = real_of(f, sparse, "prune_ratio", 1);
     if (json_object_get(sparse, "density")) /* since there is a limit to set */
         info->sparse_density = number_of(f, sparse, "density", 0, WR_MAX_DENSITY);
+    if (json_object_get(sparse, "lexical")) /* since there are such weights */
+        info->sparse_lexical = real_of(f, sparse, "lexical", WR_MAX_LEXICAL);
+    if (json_object_get(sparse, "query_tf"))
+        info->sparse_query_tf = strcmp(choice_of(f, sparse, "query_tf", tf, 2), "sqrt") ? WR_QUERY_SET : WR_QUERY_ROOT;
     info->sparse_documents_cut = number_of(f, sparse, "documents_cut", 0, UINT32_MAX);
     read_sparse_model(f, sparse, info);
     if (!*info->sparse_model_sha256 && strcmp(info->sparse_query, "none"))
@@ -390,10 +395,11 @@ static json_t *dense_json(const wr_index_info *i)
 static json_t *sparse_json(const wr_index_info *i)
 {
     if (!i->has_sparse) return json_null();
-    json_t *sparse = json_pack("{s:s, s:s, s:s, s:b, s:f, s:I, s:I, s:n}", "documents", i->sparse_documents, "query",
+    json_t *sparse = json_pack("{s:s, s:s, s:s, s:b, s:f, s:I, s:f, s:s, s:I, s:n}", "documents", i->sparse_documents, "query",
                                i->sparse_query, "idf", i->sparse_idf, "clusters", (int)i->sparse_clusters,
                                "prune_ratio", i->sparse_prune_ratio, "density", (json_int_t)i->sparse_density,
-                               "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
+                               "lexical", i->sparse_lexical, "query_tf",
+                               i->sparse_query_tf == WR_QUERY_ROOT ? "sqrt" : "set", "documents_cut", (json_int_t)i->sparse_documents_cut, "model");
     if (!sparse || !i->sparse_model_sha256 || !*i->sparse_model_sha256) return sparse;
     json_t *model = json_pack("{s:s, s:s, s:s}", "path", i->sparse_model_path, "sha256", i->sparse_model_sha256, "name",
                               i->sparse_model_name);

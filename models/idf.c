@@ -191,16 +191,18 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_tokens *tokens, wr_arena *arena, wr_token_weights *out)
+wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_query_tf tf, wr_tokens *tokens, wr_arena *arena,
+                       wr_token_weights *out)
 {
     *out = (wr_token_weights){.id = tokens->id, .weight = wr_arena_alloc(arena, tokens->n * sizeof *out->weight)};
     if (!out->weight) return WR_ENOMEM;
     qsort(tokens->id, tokens->n, sizeof *tokens->id, ascending);
-    for (size_t i = 0; i < tokens->n; i++) {
+    for (size_t i = 0, count; i < tokens->n; i += count) {
         uint32_t id = tokens->id[i];
-        if ((out->n && out->id[out->n - 1] == id) || id >= ntable || !(weight[id] > 0)) continue;
+        for (count = 1; i + count < tokens->n && tokens->id[i + count] == id;) count++;
+        if (id >= ntable || !(weight[id] > 0)) continue;
         out->id[out->n] = id;
-        out->weight[out->n++] = weight[id];
+        out->weight[out->n++] = tf == WR_QUERY_ROOT ? weight[id] * sqrtf((float)count) : weight[id];
     }
     return WR_OK;
 }
@@ -212,5 +214,5 @@ wr_status wr_idf_query(const float *weight, size_t ntable, const wr_tokenizer *t
     wr_status st = wr_tokenizer_encode(tok, text, n, arena, max > 2 ? max - 2 : 0, &tokens);
     if (st) return st;
     if (cut) *cut = tokens.cut;
-    return wr_idf_weigh(weight, ntable, &tokens, arena, out);
+    return wr_idf_weigh(weight, ntable, WR_QUERY_SET, &tokens, arena, out);
 }

@@ -9,6 +9,9 @@
  * A token that a JSON or text file does not name weighs 1, as in OpenSearch; one behind the tensor's end 0. Negative
  * weights count as 0; special tokens always as 0.
  *
+ * A token that a query has n times weighs what the table says, or the root of n times as much: a long query's repeated
+ * words are what it is about.
+ *
  * Or it is computed from the documents that have each token: Lucene's BM25 formula, which is what published tables
  * hold: idf(t) = ln(1 + (N - n_t + 0.5) / (n_t + 0.5)) A token that no document has is taken to be as rare as can be
  * (n_t = 0): expansion may still bring it to documents.
@@ -51,9 +54,16 @@ wr_status wr_idf_blend(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const wr
 
 void wr_idf_release(wr_idf *idf); /* a zeroed one is fine */
 
+/* What a token that occurs n times in a query is worth, in table weights. */
+typedef enum wr_query_tf {
+    WR_QUERY_SET, /* 1: the published way       */
+    WR_QUERY_ROOT /* sqrt(n): config.json's "sparse_query_tf": "sqrt" */
+} wr_query_tf;
+
 /* The set of tokens with weight[ntable]'s weights, in place: tokens->id is sorted. Those of weight 0 are left out. out
  * is borrowed from arena. WR_ENOMEM. */
-wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_tokens *tokens, wr_arena *arena, wr_token_weights *out);
+wr_status wr_idf_weigh(const float *weight, size_t ntable, wr_query_tf tf, wr_tokens *tokens, wr_arena *arena,
+                       wr_token_weights *out);
 
 /* The set of the text's tokens with weight[ntable]'s weights; those of weight 0 are left out. max counts tokens with
  * the two special ones that a model would see, as everywhere. Borrowed from the arena; *cut (may be NULL) tells whether

@@ -255,6 +255,8 @@ static wr_status read_sparse(wr_model *model, const wr_model_config *config, con
     info->prune_ratio = options->prune_ratio;
     info->density = config->density;
     info->idf_documents = config->idf_documents;
+    info->lexical = config->lexical;
+    info->query_tf = config->query_tf;
     if (!(options->prune_ratio >= 0 && options->prune_ratio < 1))
         return wr_fail(err, WR_EARG, "a prune ratio of %g, expected 0 to below 1", options->prune_ratio);
     model->mute = malloc(info->vocab * sizeof *model->mute);

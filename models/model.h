@@ -78,6 +78,9 @@ typedef struct wr_model_info {
     size_t density; /* sparse: tokens of a document that an index should keep, 0 = all (config.json: sparse_density) */
     size_t idf_documents; /* sparse: what its table counts for beside a corpus's own documents, 0 = it does not say
                              (config.json: sparse_idf_documents)                                                     */
+    double lexical;       /* sparse: weight of a document's own words in an index (indexer/lexical.h), 0 = none
+                             (config.json: sparse_lexical)                                                           */
+    wr_query_tf query_tf; /* sparse: what a query's repeated token is worth by its table (config.json: sparse_query_tf) */
     size_t max_doc_tokens, max_query_tokens;
     size_t parameters;          /* elements of the tensors in use                                      */
     size_t nlinear;             /* linear layers of the encoder                                        */

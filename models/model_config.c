@@ -191,6 +191,32 @@ static wr_status read_idf_documents(wr_model_config *c, const source *s)
                : WR_OK;
 }
 
+/* What an index adds for a document's own words. A learned weight of published models is 0 to 4. */
+static wr_status read_lexical(wr_model_config *c, const source *s)
+{
+    const json_t *value = member(s, "sparse_lexical", NULL);
+    if (!value) return WR_OK;
+    c->lexical = json_number_value(value);
+    if (json_is_number(value) && c->lexical >= 0 && c->lexical <= 1000) return WR_OK;
+    return wr_fail(s->err, WR_EFORMAT, "%s: sparse_lexical: expected a number from 0 to 1000", s->path);
+}
+
+static wr_status read_query_tf(wr_model_config *c, const source *s)
+{
+    const char *tf = text_of(s, "sparse_query_tf", NULL);
+    c->query_tf = strcmp(tf, "sqrt") ? WR_QUERY_SET : WR_QUERY_ROOT;
+    if (!*tf || !strcmp(tf, "set") || !strcmp(tf, "sqrt")) return WR_OK;
+    return wr_fail(s->err, WR_EUNSUPPORTED, "%s: sparse_query_tf \"%s\", expected set or sqrt", s->path, tf);
+}
+
+static wr_status read_sparse(wr_model_config *c, const source *s)
+{
+    wr_status st = read_density(c, s);
+    if (!st) st = read_idf_documents(c, s);
+    if (!st) st = read_lexical(c, s);
+    return st ? st : read_query_tf(c, s);
+}
+
 static wr_status read_model(wr_model_config *c, const source *s)
 {
     const char *type = text_of(s, "model_type", NULL);
@@ -207,8 +233,7 @@ static wr_status read_model(wr_model_config *c, const source *s)
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
     if (is_true(s, "is_decoder")) return wr_fail(s->err, WR_EUNSUPPORTED, "%s: is_decoder is true", s->path);
-    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s)) || (st = read_density(c, s)) ||
-        (st = read_idf_documents(c, s)))
+    if ((st = read_sizes(c, s)) || (st = read_exits(c, s)) || (st = read_join(c, s)) || (st = read_sparse(c, s)))
         return st;
     return read_activation(c, s);
 }

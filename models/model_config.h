@@ -47,6 +47,8 @@ typedef struct wr_model_config {
     wr_sparse_act sparse_act;
     size_t density;               /* sparse: config.json's sparse_density, 0 when it says nothing               */
     size_t idf_documents;         /* sparse: likewise sparse_idf_documents                                      */
+    double lexical;               /* sparse: likewise sparse_lexical                                            */
+    wr_query_tf query_tf;         /* sparse: likewise sparse_query_tf, "set" (the published way) or "sqrt"      */
     char query_path[WR_MAX_PATH]; /* sparse: the query's weights (idf.h), "" when queries go through the model */
 } wr_model_config;
 

@@ -1,7 +1,7 @@
 /* Learned sparse lists: the query's tokens and their weights, and the search.
  *
- * The weights are the ones the request brought; else a table's for the set of the query's tokens, which takes
- * microseconds; else the model's (SPLADE). The coordinator does it itself when no model runs and no lexical list is its
+ * The weights are the ones the request brought; else a table's for the query's tokens, each once or by the root of how
+ * often it occurs (models/idf.h), which takes microseconds; else the model's (SPLADE). The coordinator does it itself when no model runs and no lexical list is its
  * business; otherwise it is one task on the pool. The search looks at the clock, so the lists end at the soft deadline
  * by themselves.
  *
@@ -132,8 +132,9 @@ static wr_status looked_up_query(wr_scratch *s, wr_arena *arena, wr_sparse_query
     wr_token_weights w;
     size_t n;
     const float *table = wr_index_query_weights(s->ranker->index, &n);
+    wr_query_tf tf = wr_index_info_get(s->ranker->index)->sparse_query_tf;
     wr_status st = tokenise(s, arena, false, &tokens);
-    if (!st) st = wr_idf_weigh(table, n, &tokens, arena, &w);
+    if (!st) st = wr_idf_weigh(table, n, tf, &tokens, arena, &w);
     return st ? st : ids_query(s, &w, arena, out);
 }
 

@@ -12,6 +12,7 @@
 #include "indexer/batch.h"
 #include "indexer/build.h"
 #include "indexer/defaults.h"
+#include "indexer/lexical.h"
 #include "indexer/manifest.h"
 #include "models/embed.h"
 #include "models/find.h"
@@ -434,6 +435,93 @@ Test(build_sparse, vectors_that_a_corpus_brings_are_thinned_too)
     wr_index_close(index);
 }
 
+/* ---- the documents' own words ---- */
+
+/* Each weight is the model's and what the text has of the token, to the precision of impacts. */
+static void check_words(const char *dir, const wr_model *sparse, double lambda)
+{
+    wr_index *index = open_index(dir);
+    const wr_tokenizer *tok = wr_model_tokenizer(sparse);
+    wr_docreader *reader;
+    wr_arena arena;
+    wr_err err;
+    cr_assert_float_eq(wr_index_info_get(index)->sparse_lexical, lambda, 0);
+    cr_assert_eq(wr_arena_init(&arena, 1 << 22), WR_OK);
+    cr_assert_eq(wr_docreader_open(&reader, wr_index_docstore(index), &err), WR_OK);
+    for (uint32_t d = 0; d < wr_index_ndocs(index); d++) {
+        wr_doc doc;
+        wr_text text;
+        wr_token_weights w;
+        wr_tokens tokens;
+        float want[512] = {0};
+        cr_assert_eq(wr_docreader_get(reader, d, &doc), WR_OK);
+        cr_assert_eq(wr_doc_join(&doc, &arena, &text), WR_OK);
+        cr_assert_eq(wr_sparse_texts(sparse, NULL, &text, 1, false, NULL, &w, NULL), WR_OK);
+        cr_assert_eq(wr_tokenizer_encode(tok, text.bytes, text.n, &arena, SIZE_MAX, &tokens), WR_OK);
+        for (size_t i = 0; i < w.n; i++) want[w.id[i]] = w.weight[i];
+        for (uint32_t id = 0; id < wr_tokenizer_vocab_size(tok); id++) {
+            uint32_t tf = 0;
+            for (size_t t = 0; t < tokens.n; t++) tf += tokens.id[t] == id;
+            if (tf && !wr_tokenizer_is_special(tok, id)) want[id] += (float)lambda * wr_lexical_share(tf, tokens.n);
+            const char *token = wr_tokenizer_token(tok, id);
+            int64_t term = token ? wr_sparse_term(wr_index_sparse(index), token, strlen(token)) : -1;
+            float got = term < 0 ? 0 : wr_sparse_impact(wr_index_sparse(index), (uint32_t)term, d);
+            cr_assert_float_eq(got, want[id], 1e-3, "document %u, %s: %g, not %g", d, token, got, want[id]);
+        }
+        wr_token_weights_release(&w, 1);
+    }
+    wr_docreader_close(reader);
+    wr_arena_release(&arena);
+    wr_index_close(index);
+}
+
+Test(build_sparse, words_of_a_document_weigh_as_the_model_or_the_options_say)
+{
+    const char *dense = place("dense");
+    wr_test_model(dense, false, 7);
+    const char *dir = make_partner(
+        dense, "sparse",
+        (partner){.strip = "bert.", .add = "bert.", .config = ",\"sparse_lexical\":1.5,\"sparse_query_tf\":\"sqrt\""});
+    wr_model *sparse = open_model(dir, (wr_model_options){0});
+    wr_build_options o = {.corpus = corpus(60), .sparse = sparse};
+    built("model", o, 2);
+    check_words("model", sparse, 1.5);
+    o.lexical = 0.5;
+    built("half", o, 1);
+    check_words("half", sparse, 0.5);
+    o.lexical = WR_LEXICAL_NONE;
+    built("none", o, 1);
+    check_words("none", sparse, 0);
+    wr_index *index = open_index("none");
+    cr_assert_eq(wr_index_info_get(index)->sparse_query_tf, WR_QUERY_ROOT);
+    wr_index_close(index);
+    wr_model_close(sparse);
+}
+
+Test(build_sparse, one_pass_and_threads_give_words_the_same_weights)
+{
+    const char *dense = place("dense");
+    wr_test_model(dense, false, 9);
+    const char *sparse = make_partner(dense, "sparse",
+                                      (partner){.strip = "bert.", .add = "bert.", .config = ",\"sparse_lexical\":1"});
+    one_equals_two(dense, (wr_model_options){0}, sparse, (wr_build_options){.corpus = corpus(40), .density = 20});
+}
+
+Test(build_sparse, a_model_says_what_words_weigh_or_is_refused)
+{
+    static const char *const bad[] = {",\"sparse_lexical\":-1", ",\"sparse_lexical\":\"1\"", ",\"sparse_lexical\":1e9",
+                                      ",\"sparse_query_tf\":\"log\""};
+    const char *dense = place("dense");
+    wr_test_model(dense, false, 7);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        wr_model *m;
+        wr_err err = {0};
+        const char *dir = make_partner(dense, "s", (partner){.strip = "bert.", .add = "bert.", .config = bad[i]});
+        cr_assert_neq(wr_model_open(&m, dir, &(wr_model_options){0}, &err), WR_OK, "%s", bad[i]);
+        cr_assert_not_null(strstr(err.text, i < 3 ? "sparse_lexical" : "sparse_query_tf"), "%s", err.text);
+    }
+}
+
 /* ---- weir index ---- */
 
 static void run_index(const char *out, const char *const *more, size_t n)
@@ -459,7 +547,8 @@ Test(build_sparse, weir_index_takes_the_default_models, .init = cr_redirect_stdo
 {
     static const char *const no_dense[] = {"--no-dense"}, *const no_sparse[] = {"--no-sparse"},
                              *const neither[] = {"--no-dense", "--no-sparse"},
-                             *const density[] = {"--sparse-density", "3", "--idf", "corpus"};
+                             *const density[] = {"--sparse-density", "3", "--idf", "corpus", "--sparse-lexical",
+                                                    "0.5"};
     wr_err err;
     const char *models = place("models");
     cr_assert_eq(wr_dir_make(models, &err), WR_OK);
@@ -475,6 +564,9 @@ Test(build_sparse, weir_index_takes_the_default_models, .init = cr_redirect_stdo
     holds("dense", WR_DEFAULT_DENSE, "", 0, WR_PIPELINE_DENSE);
     run_index("words", neither, 2);
     holds("words", "", "", 0, WR_PIPELINE_WORDS);
-    run_index("few", density, 4);
+    run_index("few", density, 6);
     holds("few", WR_DEFAULT_DENSE, WR_DEFAULT_SPARSE, 3, WR_PIPELINE_ALL);
+    wr_index *index = open_index("few");
+    cr_assert_float_eq(wr_index_info_get(index)->sparse_lexical, 0.5, 0);
+    wr_index_close(index);
 }

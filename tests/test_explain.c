@@ -267,7 +267,7 @@ static void check_tokens(const char *pipeline, bool products)
     run(&request, &reply);
     cr_assert_eq(wr_arena_init(&arena, 1 << 20), WR_OK);
     cr_assert_eq(wr_tokenizer_encode(tok, QUERY, strlen(QUERY), &arena, SIZE_MAX, &tokens), WR_OK);
-    cr_assert_eq(wr_idf_weigh(table, ntable, &tokens, &arena, &w), WR_OK);
+    cr_assert_eq(wr_idf_weigh(table, ntable, WR_QUERY_SET, &tokens, &arena, &w), WR_OK);
     for (size_t h = 0; h < reply.n; h++) {
         size_t found = 0;
         for (size_t i = 0; i < w.n; i++) {

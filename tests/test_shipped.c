@@ -78,6 +78,8 @@ Test(shipped, weir_sparse_shares_the_encoder_of_weir_dense)
     cr_assert(info->has_idf, "queries need no model");
     cr_assert_eq(info->density, 100);
     cr_assert_eq(info->idf_documents, 5000);
+    cr_assert_float_eq(info->lexical, 1, 0);
+    cr_assert_eq(info->query_tf, WR_QUERY_ROOT);
     cr_assert(wr_model_one_pass(dense, sparse));
     wr_model_close(dense);
     wr_model_close(sparse);
