@@ -1,4 +1,4 @@
-"""A decoder in PyTorch (Qwen2's architecture), its start from a dense encoder's words, and what FIRST trains it with."""
+"""A decoder in PyTorch (Qwen2's architecture) and what FIRST trains it with."""
 import math
 
 import torch
@@ -45,8 +45,6 @@ class Decoder(nn.Module):
         self.embed = nn.Embedding(config["vocab_size"], config["hidden_size"])
         self.layers = nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(config["hidden_size"]))
-        # Dropped at export: what a passage is worth, and which letter it has, at its last token.
-        self.heads = nn.ModuleDict({"worth": nn.Linear(config["hidden_size"], 1), "letter": nn.Linear(config["hidden_size"], 20)})
 
     def start(self, seed):
         """Small random numbers; weir_train/first_start.py puts what is known in place."""
@@ -67,8 +65,8 @@ class Decoder(nn.Module):
         return angle.cos(), angle.sin()
 
     def states(self, lists, noise=0.0, generator=None):
-        """(states before the last layer, states after it) [rows, longest, dim] of lists of ids, padded on the right: a
-        causal decoder does not see what comes after. noise: NEFTune's alpha (arXiv 2310.05914)."""
+        """States after the last layer [rows, longest, dim] of lists of ids, padded on the right: a causal decoder does not
+        see what comes after. noise: NEFTune's alpha (arXiv 2310.05914)."""
         device = self.embed.weight.device
         longest = max(map(len, lists))
         ids = torch.zeros(len(lists), longest, dtype=torch.long)
@@ -80,9 +78,9 @@ class Decoder(nn.Module):
             size = noise / torch.sqrt(lengths * x.shape[-1])
             x = x + (torch.rand(x.shape, generator=generator).to(device) * 2 - 1) * size[:, None, None]
         cos, sin = self.tables(longest, device)
-        for layer in self.layers[:-1]:
+        for layer in self.layers:
             x = layer(x, cos, sin)
-        return x, self.layers[-1](x, cos, sin)
+        return x
 
     def logits(self, x, rows=None):
         """Of states [n, dim]; rows: of these tokens alone."""

@@ -4,12 +4,10 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
-import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from . import listwise, loop, model, teacher
+from . import listwise
 from .export import write_json
 
 # Qwen2's: what Hugging Face, GGUF ("qwen2") and weir all have.
@@ -19,7 +17,7 @@ ASIDE = re.compile(r"\[(?=[A-Za-z])")
 
 def train_tokenizer(work, vocabulary, path):
     """Byte-level BPE on the pool's passages, the queries and the prompt's own words. "[A" never becomes one token: the
-    model is asked for a bare letter behind a bare bracket."""
+    model is asked for a bare letter behind a bare bracket. Nor does ".\\n": a passage ends with a token of its own."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
@@ -30,10 +28,11 @@ def train_tokenizer(work, vocabulary, path):
 
     def texts():
         for line in open(work / "pool" / "corpus.jsonl", encoding="utf-8"):
-            yield ASIDE.sub("[ ", json.loads(line)["text"])
-        yield from json.loads((work / "lists" / "queries.json").read_text(encoding="utf-8"))
+            yield ASIDE.sub("[ ", " ".join(json.loads(line)["text"].split()))
+        for line in open(work / "pool" / "queries.jsonl", encoding="utf-8"):
+            yield " ".join(json.loads(line)["text"].split())
         for text in (listwise.SYSTEM, listwise.BEFORE, listwise.AFTER):
-            yield from [ASIDE.sub("[ ", text)] * 500
+            yield from [ASIDE.sub("[ ", " ".join(text.split()))] * 500
 
     tokenizer.train_from_iterator(texts(), trainer)
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in listwise.SPECIALS])
@@ -52,51 +51,13 @@ def letter_ids(tokenizer):
 
 def config(args, tokenizer):
     ids = {name: tokenizer.token_to_id(name) for name in listwise.SPECIALS}
-    heads = max(2, args.dim // 64)
     return {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": args.dim, "intermediate_size": args.ffn,
-            "num_hidden_layers": args.layers, "num_attention_heads": heads, "num_key_value_heads": max(1, heads // 2),
+            "num_hidden_layers": args.layers, "num_attention_heads": args.dim // 128, "num_key_value_heads": max(1, args.dim // 256),
             "hidden_act": "silu", "rms_norm_eps": 1e-6,
-            # Turns so slowly that half of a head's pairs hardly move within a prompt: words are compared across it.
-            "rope_theta": 1e10, "max_position_embeddings": args.context, "vocab_size": tokenizer.get_vocab_size(),
+            # Turns so slowly that three of four pairs of a head hardly move within a prompt: meanings are compared across it.
+            "rope_theta": 1e15, "max_position_embeddings": args.context, "vocab_size": tokenizer.get_vocab_size(),
             "tie_word_embeddings": True, "use_sliding_window": False, "attention_dropout": 0.0, "bos_token_id": None,
             "eos_token_id": ids["<|im_end|>"], "pad_token_id": ids[listwise.END], "torch_dtype": "float16", "use_cache": True}
-
-
-@torch.inference_mode()
-def start_words(base, tokenizer, dim):
-    """[vocab, dim], rows of norm 1: what the encoder says of each token's text alone, by principal components. Letters,
-    brackets and special tokens get random rows instead: the prompt needs them apart from each other."""
-    encoder, words = model.Encoder.load(base).eval(), teacher.Words(base)
-    texts = [tokenizer.decode([n], skip_special_tokens=False).strip() for n in range(tokenizer.get_vocab_size())]
-    vectors = torch.zeros(len(texts), encoder.config["hidden_size"])
-
-    def take(row, states):
-        vectors[row] = states.float().mean(0)
-
-    teacher.encode_states(encoder, words.ids(texts, 16), 256, torch.device("cpu"), take)
-    vectors = torch.nn.functional.normalize(vectors, dim=1)
-    vectors -= vectors.mean(0)
-    x = vectors.double()
-    axes = torch.linalg.eigh(x.T @ x).eigenvectors.flip(1)[:, :dim]
-    axes *= torch.sign(axes[axes.abs().argmax(0), torch.arange(axes.shape[1])])
-    out = torch.nn.functional.normalize((x @ axes).float(), dim=1)
-    apart = [tokenizer.token_to_id(t) for t in [*listwise.LETTERS, "[", "]", *listwise.SPECIALS]]
-    random_ = torch.randn(len(apart), out.shape[1], generator=torch.Generator().manual_seed(7))
-    out[apart] = torch.nn.functional.normalize(random_, dim=1)
-    return out
-
-
-def rarity(tokenizer, texts, most=20000):
-    """idf of every token over some passages, in standard deviations of tokens as they occur."""
-    seen = np.zeros(tokenizer.get_vocab_size())
-    for start in range(0, min(len(texts), most), 1000):
-        for encoding in tokenizer.encode_batch(texts[start:min(start + 1000, most)], add_special_tokens=False):
-            seen[sorted(set(encoding.ids))] += 1
-    idf = np.log1p((min(len(texts), most) - seen + 0.5) / (seen + 0.5))
-    mean = np.average(idf, weights=seen)
-    silent = [n for n in range(len(idf)) if not any(c.isalnum() for c in tokenizer.decode([n], skip_special_tokens=False))]
-    idf[silent] = 0  # nobody asks for a comma
-    return torch.from_numpy(((idf - mean) / max(np.average((idf - mean) ** 2, weights=seen) ** 0.5, 1e-6)).clip(-3, 3)).float()
 
 
 def export(student, tokenizer, out):

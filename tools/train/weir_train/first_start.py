@@ -1,28 +1,35 @@
-"""Where the decoder starts: a late interaction written into its heads, so that training begins at ranking and not at noise.
+"""Where the decoder starts: a program for FIRST's prompt written into its heads, so that training begins at ranking and not at noise.
 
-Half an hour on one core does not teach a random decoder that equal words in query and passage matter (RankNet stayed at
-chance for 250 steps). The prompt's form is fixed, though, and five layers of attention can be given what it needs by hand:
+An hour on one core does not teach a random decoder that a passage can be about what a query asks (RankNet stayed at chance).
+The prompt's form is fixed, though, and five layers of attention can be given what it needs by hand:
 
-    behind  a token looks at the one before it and copies a letter's code: the "]" of "[A]" knows its letter
-    tag     a token looks for the nearest anchor before it ("]", the "Query" of "Search Query:", or a word of the
-            instructions) and copies its code: each passage's tokens know their letter, the query's know that they are it
-    vote    (two layers) a token of the query looks for like words in passages and takes the letters found: sum_i softmax(g
-            cos(q, p_i)) letter(p_i). A word that all passages have says nothing, one that a single passage has says much
-    gather  the last position, the forced "[", takes the mean of the votes, rare words counting more, and what first place is
-            worth before anything is read
+    behind  a token looks at the one before it and receives its code: the "]" of "[A]" knows its letter. The feed-forward
+            layer says which are anchors for certain: "]" with a letter, "Query" behind "Search", "Rank" on a new line, ...
+    tag     a token looks for the nearest anchor before it and takes its code: each passage's tokens know their letter,
+            the query's that they are asked for, the instructions' that they are neither
+    mean    the newline that ends a passage takes the mean of the passage's words, the forced "[" that of the query's
+    give    the token behind that newline, "[" or "Search", takes the mean from it: RMSNorm has made its norm one
+    order   the forced "[" looks at these: softmax_p(gain cos(query, passage) + prior(place)) of letter p
 
-What finds nothing looks at the prompt's first token, which has no code.
-
-Likeness is the encoder's: a token's embedding is what it says of that token alone. All of it is ordinary weights, which
-training then moves; the other heads, all feed-forward layers and half of each layer's keys start as small random numbers.
+The words' meanings are first_words.py's, whose means are worth comparing. prior is what the place in BM25's order is worth
+before anything is read. All of it is ordinary weights, which training then moves. Everything else starts small: half of a
+token's dimensions are what the encoder says of it alone; other heads and feed-forward layers write nothing yet.
 """
 import numpy as np
 import torch
 
 from . import listwise
 
-CODE, ANCHOR, QUERY, BLANK, PASSAGE, RARE, SINK, ASKED = 0, 20, 21, 22, 23, 24, 25, 26  # behind the words' dimensions; 20 letters
-INSTRUCTIONS = ["Rank", " Answer", "assistant"]
+# Behind the meaning: what a token tells the next one, what it was told, whose it is. 20 letters, the query, the instructions.
+CODE, TOLD, TAG, ASKED, BLANK = 0, 22, 44, 20, 21
+ANCHOR, CERTAIN, END, WORD, OPEN, SINK, MARKS = 66, 67, 68, 69, 70, 71, 72
+# A token and the one behind it, which is an anchor then. The other 20 are letters and "]".
+PAIRS = [("Search", " Query", ASKED), ("\n", "Rank", BLANK), ("],", " Answer", BLANK), ("<|im_start|>", "system", BLANK),
+         ("<|im_start|>", "user", BLANK), ("<|im_start|>", "assistant", BLANK)]
+SMALL, LARGE = 0.3, 0.91 ** 0.5  # of a row of norm 1
+GIVEN = 0.7  # amplitude of what attention writes into a token of norm 1
+SHARP = (24, 18, 14, 10, 8, 8, 6, 6, 6, 6)  # amplitudes of a head that looks one token back: all others have e^-15 at most
+MEAN, PASSAGE = 8.0, 4.0  # amplitudes of a mean as it is taken and as it is given: they outweigh marks, so that products are cosines
 
 
 def one(tokenizer, text):
@@ -30,110 +37,143 @@ def one(tokenizer, text):
     return tokenizer.encode(text, add_special_tokens=False).ids[0]
 
 
-def mark(weight, tokenizer, words):
-    """Embeddings of anchors; all have the same norm, so that RMSNorm leaves their marks alike."""
+def embeddings(weight, tokenizer, meaning, lone):
+    """Rows of norm 1, so that RMSNorm leaves marks alike: meaning, mark of a word, and the rest what the encoder says alone."""
+    dim, words = weight.shape[1], meaning.shape[1]
+    at = dim - MARKS
+    length = meaning.norm(dim=1)
+    scale = 0.9 * LARGE / torch.quantile(length[length > 0], 0.999)
+    meaning = meaning * (scale * (1 / (length * scale / (0.9 * LARGE)).clamp(min=1)))[:, None]
+    rest = torch.nn.functional.normalize(lone[:, :at - words], dim=1)
+    weight[:] = 0
+    weight[:, :words] = meaning
+    weight[:, words:at] = rest * (LARGE ** 2 - (meaning ** 2).sum(1, keepdim=True)).clamp(min=0).sqrt()
+    weight[:, at + WORD] = SMALL
+
+    def special(token, mark, small=WORD):
+        row = weight[token].zero_()
+        row[at + mark], row[at + small] = LARGE, SMALL
+
     for n, letter in enumerate(listwise.LETTERS):
-        row = weight[tokenizer.token_to_id(letter)].zero_()
-        row[words + CODE + n] = 1
-    row = weight[tokenizer.token_to_id("]")].zero_()
-    row[words + ANCHOR] = row[words + PASSAGE] = 1
-    for text in INSTRUCTIONS:
-        row = weight[one(tokenizer, text)]
-        row *= 0.3 / row.norm()
-        row[words + ANCHOR], row[words + BLANK] = 1, 1.38
-    row = weight[one(tokenizer, " Query")].zero_()
-    row[words + ANCHOR], row[words + QUERY] = 1, 2 ** 0.5
-    row = weight[tokenizer.token_to_id("<|im_start|>")].zero_()
-    row[words + SINK] = 1
+        special(tokenizer.token_to_id(letter), CODE + n)
+    special(tokenizer.token_to_id("]"), ANCHOR)
+    for before, behind, code in PAIRS:
+        special(one(tokenizer, before), CODE + code, END if before == "\n" else WORD)
+        special(one(tokenizer, behind), ANCHOR)
+        if code == BLANK and before.startswith("<"):
+            weight[one(tokenizer, before), at + SINK] = SMALL
+    special(tokenizer.token_to_id("["), OPEN)
 
 
-def nearness(turns, longest, top=60.0, fall=14.0):
-    """Amplitudes A with sum_i A_i cos(turns_i d) ~ top - fall ln(1 + d / 8) for distances d up to `longest`: least squares,
-    near distances counting more."""
-    d = np.arange(longest, dtype=np.float64)
-    x = np.cos(d[:, None] * turns[None].astype(np.float64))
-    weight = 1 / np.sqrt(1 + (d / 60) ** 2)
-    a = np.linalg.solve((x * weight[:, None] ** 2).T @ x + 1e-3 * np.eye(len(turns)), x.T @ (weight ** 2 * (top - fall * np.log1p(d / 8))))
+def fitted(turns, wanted, weight):
+    """Amplitudes A with sum_i A_i cos(turns_i d) ~ wanted[d], by weighted least squares with a little ridge."""
+    d = np.arange(len(wanted), dtype=np.float64)
+    x = np.cos(d[:, None] * turns[None].astype(np.float64)) * weight[:, None]
+    a = np.linalg.solve(x.T @ x + 1e-3 * np.eye(len(turns)), x.T @ (weight * wanted))
     return torch.from_numpy(a).float()
 
 
+class Head:
+    """Slots of the first head of a layer: what its queries and keys compare, and what is copied where."""
+
+    def __init__(self, layer, config):
+        self.layer, self.size = layer, config["hidden_size"] // config["num_attention_heads"]
+        self.heads, self.kv, self.dim = config["num_attention_heads"], config["num_key_value_heads"], config["hidden_size"]
+        self.key, self.value = self.heads * self.size, (self.heads + self.kv) * self.size
+        for start in (0, self.key, self.value):
+            layer.qkv.weight[start:start + self.size] = 0
+        half = self.size // 2
+        self.turns = config["rope_theta"] ** (-np.arange(half) / half)
+        slow = [i for i in range(half) if self.turns[i] * config["max_position_embeddings"] < 0.25]
+        self.still = slow + [i + half for i in slow]  # hardly turned by RoPE within a prompt
+
+    def compare(self, slot, score, query=None, key=None):
+        """Adds query . x_q * key . x_k * score to the logit; None: 1. query, key: {dimension: factor} in units of RMSNorm's output."""
+        root, place = (abs(score) * self.size ** 0.5) ** 0.5, self.still[slot]
+        for start, factors, sign in ((0, query, 1), (self.key, key, np.sign(score))):
+            if factors is None:
+                self.layer.qkv.bias[start + place] = root * sign
+            for dimension, factor in (factors or {}).items():
+                self.layer.qkv.weight[start + place, dimension] = root * sign * factor
+
+    def near(self, amplitudes, shift=0):
+        """Adds sum_i A_i cos(turns_i (d - shift)) for a key d tokens back."""
+        half = self.size // 2
+        for i, a in enumerate(amplitudes):
+            root = (abs(float(a)) * self.size ** 0.5) ** 0.5
+            self.layer.qkv.bias[i] += np.sign(float(a)) * root * np.cos(self.turns[i] * shift)
+            self.layer.qkv.bias[i + half] += -np.sign(float(a)) * root * np.sin(self.turns[i] * shift)
+            self.layer.qkv.bias[self.key + i] += root
+
+    def copy(self, pairs):
+        """[(from, to, gain)] of dimensions."""
+        for slot, (source, target, gain) in enumerate(pairs):
+            self.layer.qkv.weight[self.value + slot, source] = 1
+            self.layer.out.weight[target, slot] = gain
+
+
+def certain(layer, config, at, unit):
+    """One neuron: an anchor that was told something. Either alone gives at most .61 of what both give."""
+    both = unit / (1 + GIVEN ** 2) ** 0.5
+    gate, up = layer.up.weight[0].zero_(), layer.up.weight[config["intermediate_size"]].zero_()
+    steep, edge = 60.0, 0.8
+    gate[at + ANCHOR] = steep * 0.5 / (LARGE * both)
+    gate[at + TOLD:at + TOLD + 22] = steep * 0.5 / (GIVEN * both)
+    # No bias in this layer: `edge` is taken off through the mark that every anchor has, WORD.
+    gate[at + WORD] = -steep * edge / (SMALL * both)
+    up[at + ANCHOR] = 1 / (LARGE * both)
+    layer.down.weight[at + CERTAIN, 0] = 1 / (steep * (1 - edge))
+
+
 @torch.no_grad()
-def put(student, tokenizer, vectors, rare, seed, gains=(10.0, 10.0), prior=1.0, gathered=0.9, weigh=0.8, sink=20.0, most=0.2, steep=7.0):
-    """vectors [vocab, words]: rows of norm 1; rare [vocab]: idf in standard deviations. Everything in units of RMSNorm's output, where a row of norm 1 has norm 16."""
-    c, dim, words = student.config, student.config["hidden_size"], vectors.shape[1]
-    generator = torch.Generator().manual_seed(seed + 1)
-    heads, kv = c["num_attention_heads"], c["num_key_value_heads"]
-    size, times, unit = dim // heads, heads // kv, dim ** 0.5
-    half = size // 2
-    turns = c["rope_theta"] ** (-np.arange(half) / half)
-    slow = [i for i in range(half) if turns[i] * c["max_position_embeddings"] < 0.25]
-    still = [i for i in slow] + [i + half for i in slow]  # dimensions of a head that RoPE hardly turns within a prompt
-    student.norm.fill_(0.25)  # rows of norm 1 would give logits of 16: sure of everything before it has seen anything
-    student.embed.weight[:, :words] = vectors
-    student.embed.weight[:, words:words + 27] = 0
-    student.embed.weight[:, words + RARE] = 0.3 * rare
-    mark(student.embed.weight, tokenizer, words)
-    letters = range(20)
+def put(student, tokenizer, meaning, lone, passages, gain=4.0, prior=1.0):
+    """meaning [vocab, words], lone [vocab, ..]: rows of any norm, by principal components; passages: some token ids, to know how
+    long means are."""
+    c = student.config
+    dim, words, longest = c["hidden_size"], meaning.shape[1], c["max_position_embeddings"]
+    at, unit = dim - MARKS, dim ** 0.5
+    embeddings(student.embed.weight, tokenizer, meaning, lone)
+    for layer in student.layers:
+        layer.out.weight.zero_()
+        layer.down.weight.zero_()
+    behind, tag, mean, give, order = (Head(layer, c) for layer in student.layers)
+    table = student.embed.weight[:, :words]
+    length = torch.stack([table[ids].mean(0).norm() for ids in passages]).mean().item()
+    codes, marked = range(22), unit / (1 + GIVEN ** 2) ** 0.5
 
-    def copy(layer, head, marks, gain):
-        """Values of `marks` pass through the head as they are, times gain."""
-        value = (heads + kv + head // times) * size
-        for n, m in enumerate(marks):
-            to = ASKED if m == QUERY else m
-            layer.qkv.weight[value + n] = 0
-            layer.qkv.weight[value + n, words + m] = 1
-            layer.out.weight[:, head * size + n] = 0
-            layer.out.weight[words + to, head * size + n] = gain
+    behind.near(SHARP, shift=1)
+    behind.copy([(at + CODE + n, at + TOLD + n, GIVEN / (LARGE * unit)) for n in codes])
+    certain(student.layers[0], c, at, unit)
 
-    for layer in student.layers:  # nothing random speaks for a letter: what all tokens have in common would favour some
-        layer.out.weight[words:words + 27] = 0
-        layer.down.weight[words:words + 27] = 0
-    behind, tag, votes, gather = student.layers[0], student.layers[1], student.layers[2:-1], student.layers[-1]
-    behind.qkv.weight[:size], behind.qkv.weight[heads * size:(heads + 1) * size] = 0, 0
-    for n, amplitude in enumerate((16, 12, 8, 6, 4, 4, 4, 4, 4)):  # sum_n A_n cos(turn_n (d - 1)): highest one token back
-        a = (amplitude * size ** 0.5) ** 0.5
-        behind.qkv.bias[n], behind.qkv.bias[n + half] = a * np.cos(turns[n]), -a * np.sin(turns[n])
-        behind.qkv.bias[heads * size + n] = a
-    copy(behind, 0, letters, 1 / unit)
-    a = nearness(turns, c["max_position_embeddings"]) * size ** 0.5
-    q, k = tag.qkv.weight[:size], tag.qkv.weight[heads * size:(heads + 1) * size]
-    q.zero_(), k.zero_()
-    tag.qkv.bias[:half] = a.abs().sqrt() * a.sign()
-    k[:half, words + ANCHOR] = a.abs().sqrt() / (unit / 3 ** 0.5)
-    copy(tag, 0, [*letters, QUERY, PASSAGE], 0.7 / (unit / 3 ** 0.5))
-    for layer in votes:
-        for group in range(kv):
-            p = torch.zeros(size, dim)
-            own = torch.linalg.qr(torch.randn(words, len(still) - 4, generator=generator)).Q.T
-            places = [s for s in still if s % half not in slow[-2:]]
-            p[places, :words] = own
-            # q . k / sqrt(size) of equal words: gain. A tagged word has about .7 of its norm in the words' dimensions.
-            scale = (size ** 0.5 / (0.5 * unit ** 2 * (len(places) / words))) ** 0.5
-            key = (heads + group) * size
-            layer.qkv.weight[key:key + size] = p * scale
-            layer.qkv.weight[key + slow[-1], words + PASSAGE] = 1
-            layer.qkv.weight[key + slow[-2], words + SINK] = 1
-            for n in range(times):
-                head = group * times + n
-                row = layer.qkv.weight[head * size:(head + 1) * size]
-                row.copy_(p * scale * gains[n % len(gains)])
-                row[slow[-1], words + ASKED] = 14 * size ** 0.5 / (0.5 * unit) ** 2 / 1.25
-                layer.qkv.bias[head * size + slow[-2]] = sink * size ** 0.5 / unit
-                copy(layer, head, letters, 1 / (2 * (len(votes) * heads)) / (0.25 * unit))
-    # Neurons that take off what a letter has beyond `most` of a word's vote: relu(x - most) as silu(steep (x - most)) / steep.
-    ffn, last = c["intermediate_size"], votes[-1]
-    for n in letters:
-        gate, up = last.up.weight[n].zero_(), last.up.weight[ffn + n].zero_()
-        gate[words + CODE + n], gate[words + ASKED] = steep, -steep * most / 0.95
-        up[words + ASKED] = 1 / (0.65 * unit)
-        last.down.weight[:, n] = 0
-        last.down.weight[words + CODE + n, n] = -0.9 / (steep * 0.68 * unit)
-    q, k = gather.qkv.weight[:size], gather.qkv.weight[heads * size:(heads + 1) * size]
-    q.zero_(), k.zero_()
-    gather.qkv.bias[slow[-1]] = size ** 0.5 * 12 / (0.3 * unit)
-    k[slow[-1], words + ASKED] = 1
-    gather.qkv.bias[slow[-2]] = size ** 0.5 * weigh / (0.3 * 0.4 * unit)
-    k[slow[-2], words + RARE] = 1
-    copy(gather, 0, letters, gathered)
-    gather.qkv.bias[(heads + kv) * size:(heads + kv) * size + 20] = prior / gathered * (1 - 2 * torch.arange(1, 21).log() / np.log(20))
+    d = np.arange(longest)
+    tag.near(fitted(tag.turns, -10 * np.log1p(d / 8) - 0.06 * np.minimum(d, 600), 1 / np.sqrt(1 + (d / 200) ** 2)))
+    sure = unit / (2 + GIVEN ** 2) ** 0.5  # an anchor's norm has CERTAIN in it
+    tag.compare(0, 80.0, key={at + CERTAIN: 1 / sure})
+    tag.copy([(at + TOLD + n, at + TAG + n, 1 / sure) for n in codes])
+
+    # Equal tags 16; what finds none, or is a token that will be given a mean, looks at the prompt's marks of turns.
+    for n in range(20):
+        mean.compare(n, 16.0, {at + TAG + n: 1 / (GIVEN * marked)}, {at + TAG + n: 1 / (GIVEN * marked)})
+    told = unit / (1 + 2 * GIVEN ** 2) ** 0.5  # of a token that was told and tagged
+    sink = {at + SINK: 1 / (SMALL * told)}
+    mean.compare(20, 60.0, {at + OPEN: 1 / (LARGE * told)}, {at + TAG + ASKED: 1 / (GIVEN * marked)})
+    mean.compare(21, 12.0, None, sink)
+    mean.compare(22, 20.0, {at + TOLD + BLANK: 1 / (GIVEN * told)}, sink)
+    mean.copy([(n, n, MEAN / (length * marked)) for n in range(words)])
+
+    give.near(SHARP, shift=1)
+    give.copy([(n, n, PASSAGE / unit) for n in range(words)])
+
+    full = unit / (1 + 2 * GIVEN ** 2 + PASSAGE ** 2) ** 0.5
+    for n in range(words):
+        order.compare(n, gain, {n: 1 / unit}, {n: 1 / unit})
+    for n in range(20):
+        worth = prior * (1 - 2 * np.log(n + 1) / np.log(20))
+        order.compare(words + n, worth, None, {at + TAG + n: 1 / (GIVEN * full)})
+    # -60 for what is no word behind a newline of a passage: the two marks cancel each other there.
+    order.compare(words + 20, -60.0, None, {at + WORD: 1 / (SMALL * full), at + TOLD + BLANK: -1 / (GIVEN * full),
+                                           at + END: 1 / (SMALL * full), at + TAG + ASKED: 1 / (GIVEN * full), at + TAG + BLANK: 1 / (GIVEN * full)})
+    order.copy([(at + TAG + n, at + CODE + n, 10 / (GIVEN * full)) for n in range(20)])
+    student.norm.fill_(0.05)  # the query's meaning is still in the last state; it is no answer
+    student.norm[at + CODE:at + CODE + 20] = 0.4
     return student

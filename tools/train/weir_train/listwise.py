@@ -57,32 +57,27 @@ class Prompts:
         return self._words[key]
 
     def render(self, query, passages, limit):
-        """(text, places in it where each passage ends) of clean words, each cut to `limit`."""
+        """The prompt's text, of clean words, each passage cut to `limit`."""
         n = len(passages)
-        head = (f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n" + BEFORE.format(n=n, query=query))
-        parts, at, ends = [head], len(head), []
-        for letter, words in zip(LETTERS, passages):
-            parts.append(f"[{letter}] {' '.join(words[:limit])}\n")
-            at += len(parts[-1])
-            ends.append(at - 1)
+        parts = [f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n" + BEFORE.format(n=n, query=query)]
+        parts += [f"[{letter}] {' '.join(words[:limit])}\n" for letter, words in zip(LETTERS, passages)]
         parts.append(AFTER.format(n=n, query=query) + "<|im_end|>\n<|im_start|>assistant\n[")
-        return "".join(parts), ends
+        return "".join(parts)
 
     def make(self, query, passages, limit=300):
-        """(token ids, the token that ends each passage, words a passage was cut to), as wr_listwise_prompt_make() fits it:
+        """(token ids, words a passage was cut to), as wr_listwise_prompt_make() fits it:
         while the prompt with the answer of a full window is too long by `over`, max(1, over // 80) words are taken off."""
         query = " ".join(clean(query).split())
         while True:
-            text, ends = self.render(query, passages, limit)
-            encoded = self.tokenizer.encode(text, add_special_tokens=False)
-            over = len(encoded.ids) - (self.context - self.answer_tokens)
+            ids = self.tokenizer.encode(self.render(query, passages, limit), add_special_tokens=False).ids
+            over = len(ids) - (self.context - self.answer_tokens)
             if over <= 0 or limit == 1:
                 break
             limit = max(1, limit - max(1, over // (4 * len(LETTERS))))
-        return encoded.ids, [encoded.char_to_token(place) for place in ends], limit
+        return ids, limit
 
     def text(self, query, passages, limit):
-        return self.render(" ".join(clean(query).split()), passages, limit)[0]
+        return self.render(" ".join(clean(query).split()), passages, limit)
 
 
 class ListDraws:
