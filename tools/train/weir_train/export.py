@@ -100,7 +100,7 @@ def export_sparse(head, idf, base, out, max_length, density, threshold, logs):
     save_file({**state, **own}, out / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
     write_json(out / "config.json", {**config, "architectures": ["BertForMaskedLM"], "tie_word_embeddings": True, "sparse_density": density,
-                                       "sparse_idf_documents": 5000})
+                                       "sparse_idf_documents": 5000, "sparse_lexical": 1, "sparse_query_tf": "sqrt"})
     write_json(out / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     where = "sentence_transformers.sparse_encoder.models."
     write_json(out / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Router"}])
