@@ -168,11 +168,17 @@ static void row_release(row *r)
     free(r->loss);
 }
 
-/* What a query's token weighs, as far as it is known while documents stream by; a table of the corpus comes at the end,
- * the model's own stands in for it. id < 0: no token of the model's. */
+/* What queries' tokens weigh, as far as it is known while documents stream by; a table of the corpus comes at the end,
+ * the model's own stands in for it. */
+static const wr_idf *known_table(const wr_sparse_build *b)
+{
+    return b->table.n ? &b->table : b->model ? wr_model_idf(b->o->sparse) : NULL;
+}
+
+/* id < 0: no token of the model's. */
 static float query_weight(const wr_sparse_build *b, int64_t id)
 {
-    const wr_idf *idf = b->table.n ? &b->table : b->model ? wr_model_idf(b->o->sparse) : NULL;
+    const wr_idf *idf = known_table(b);
     if (!idf) return 1;
     return id >= 0 && (size_t)id < idf->n ? idf->weight[id] : 0;
 }
@@ -299,7 +305,7 @@ static wr_status with_words(wr_sparse_build *b, const wr_token_weights *learned,
     w->n = learned->n;
     if (w->n) memcpy(w->id, learned->id, w->n * sizeof *w->id);
     if (w->n) memcpy(w->weight, learned->weight, w->n * sizeof *w->weight);
-    wr_lexical_add(&b->counts, wr_model_tokenizer(b->o->sparse), tokens, b->lexical, w);
+    wr_lexical_add(&b->counts, wr_model_tokenizer(b->o->sparse), tokens, known_table(b), b->lexical, w);
     return WR_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "indexer/lexical.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 float wr_lexical_share(uint32_t tf, size_t n)
@@ -29,12 +30,17 @@ static uint32_t take(wr_term_counts *counts, uint32_t id)
     return count;
 }
 
-void wr_lexical_add(wr_term_counts *counts, const wr_tokenizer *tok, const wr_tokens *tokens, float lambda,
-                    wr_token_weights *w)
+static bool counts_as_word(const wr_term_counts *counts, const wr_tokenizer *tok, const wr_idf *idf, uint32_t id)
+{
+    if (id >= counts->vocab || wr_tokenizer_is_special(tok, id)) return false;
+    return !idf || (id < idf->n && idf->weight[id] >= WR_LEXICAL_LEAST);
+}
+
+void wr_lexical_add(wr_term_counts *counts, const wr_tokenizer *tok, const wr_tokens *tokens, const wr_idf *idf,
+                    float lambda, wr_token_weights *w)
 {
     for (size_t t = 0; t < tokens->n; t++)
-        if (tokens->id[t] < counts->vocab && !wr_tokenizer_is_special(tok, tokens->id[t]))
-            counts->count[tokens->id[t]]++;
+        if (counts_as_word(counts, tok, idf, tokens->id[t])) counts->count[tokens->id[t]]++;
     for (size_t i = 0; i < w->n; i++) {
         uint32_t tf = take(counts, w->id[i]);
         if (tf) w->weight[i] += lambda * wr_lexical_share(tf, tokens->n);

@@ -462,7 +462,8 @@ static void check_words(const char *dir, const wr_model *sparse, double lambda)
         for (uint32_t id = 0; id < wr_tokenizer_vocab_size(tok); id++) {
             uint32_t tf = 0;
             for (size_t t = 0; t < tokens.n; t++) tf += tokens.id[t] == id;
-            if (tf && !wr_tokenizer_is_special(tok, id)) want[id] += (float)lambda * wr_lexical_share(tf, tokens.n);
+            bool rare = wr_model_idf(sparse)->weight[id] >= WR_LEXICAL_LEAST;
+            if (tf && rare && !wr_tokenizer_is_special(tok, id)) want[id] += (float)lambda * wr_lexical_share(tf, tokens.n);
             const char *token = wr_tokenizer_token(tok, id);
             int64_t term = token ? wr_sparse_term(wr_index_sparse(index), token, strlen(token)) : -1;
             float got = term < 0 ? 0 : wr_sparse_impact(wr_index_sparse(index), (uint32_t)term, d);

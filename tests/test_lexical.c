@@ -49,7 +49,7 @@ Test(lexical, every_word_of_the_text_gains_what_it_occurs)
         uint32_t id[MAX_WEIGHTS] = {b, d};
         float weight[MAX_WEIGHTS] = {1, 0.25F};
         wr_token_weights w = {id, weight, 2};
-        wr_lexical_add(&counts, tok, &tokens, 2, &w);
+        wr_lexical_add(&counts, tok, &tokens, NULL, 2, &w);
         cr_assert_eq(w.n, 4, "b and d were there, a and c are new, unknown words are left out");
         cr_assert(id[0] == b && id[1] == d && id[2] == a && id[3] == c, "the new ones in the order of the text");
         cr_assert_float_eq(weight[0], 1 + 2 * wr_lexical_share(1, tokens.n), 1e-6);
@@ -57,6 +57,28 @@ Test(lexical, every_word_of_the_text_gains_what_it_occurs)
         cr_assert_float_eq(weight[2], 2 * wr_lexical_share(3, tokens.n), 1e-6);
         cr_assert_float_eq(weight[3], 2 * wr_lexical_share(1, tokens.n), 1e-6);
     }
+    wr_term_counts_release(&counts);
+    wr_arena_release(&arena);
+    wr_tokenizer_close(tok);
+}
+
+Test(lexical, words_of_little_weight_add_nothing)
+{
+    wr_tokenizer *tok = tokenizer();
+    wr_arena arena;
+    wr_tokens tokens;
+    wr_term_counts counts;
+    float worth[] = {0, 0, 0, 0, 0, 0.99F, 1, 5, 5}; /* a, b, c, d */
+    const wr_idf idf = {worth, 8};
+    uint32_t id[MAX_WEIGHTS] = {5};
+    float weight[MAX_WEIGHTS] = {2};
+    wr_token_weights w = {id, weight, 1};
+    cr_assert_eq(wr_arena_init(&arena, 1 << 20), WR_OK);
+    cr_assert_eq(wr_term_counts_init(&counts, wr_tokenizer_vocab_size(tok)), WR_OK);
+    cr_assert_eq(wr_tokenizer_encode(tok, "a b c d a", 9, &arena, SIZE_MAX, &tokens), WR_OK);
+    wr_lexical_add(&counts, tok, &tokens, &idf, 1, &w);
+    cr_assert_eq(w.n, 3, "a is too common, d behind the table's end");
+    cr_assert(id[0] == 5 && weight[0] == 2 && id[1] == 6 && id[2] == 7);
     wr_term_counts_release(&counts);
     wr_arena_release(&arena);
     wr_tokenizer_close(tok);
@@ -71,7 +93,7 @@ Test(lexical, a_text_without_words_adds_nothing)
     float weight[1] = {1};
     wr_token_weights w = {id, weight, 1};
     cr_assert_eq(wr_term_counts_init(&counts, wr_tokenizer_vocab_size(tok)), WR_OK);
-    wr_lexical_add(&counts, tok, &none, 1, &w);
+    wr_lexical_add(&counts, tok, &none, NULL, 1, &w);
     cr_assert(w.n == 1 && weight[0] == 1);
     wr_term_counts_release(&counts);
     wr_tokenizer_close(tok);
