@@ -78,6 +78,9 @@ def main():
     print(subprocess.run([sys.executable, str(HERE / "llama.py"), "info"], capture_output=True, text=True).stdout)
     for shape in args.shapes.split(","):
         for kind in args.types.split(","):
+            if not models.fits(shape, kind):
+                print("left out: %s in %s, whose rows are no multiples of 256" % (shape, kind), flush=True)
+                continue
             path = models.path_of(FOLDER, shape, kind)
             if "speed" in args.parts:
                 for threads in args.threads.split(","):

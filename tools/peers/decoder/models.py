@@ -15,6 +15,9 @@ SHAPES = {
 TYPES = {"F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0", "Q4_0": "MOSTLY_Q4_0", "Q4_K": "MOSTLY_Q4_K_S",
          "Q5_K": "MOSTLY_Q5_K_S", "Q6_K": "MOSTLY_Q6_K"}
 
+QUIET = llama_cpp.llama_log_callback(lambda level, text, data: None)  # it would print two lines a tensor
+llama_cpp.llama_log_set(QUIET, ctypes.c_void_p(0))
+
 
 def vocabulary(n):
     """SentencePiece's 259 special and byte tokens, then words that never matter here."""
@@ -75,6 +78,11 @@ def write_f32(path, name):
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
     out.close()
+
+
+def fits(name, kind):
+    """Whether all matrices of a shape can be stored so: K-quants are blocks of 256; llama.cpp puts others in their place."""
+    return not kind.endswith("_K") or all(n % 256 == 0 for n in (SHAPES[name][2], SHAPES[name][5]))
 
 
 def quantize(source, path, kind):
