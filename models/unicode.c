@@ -244,6 +244,16 @@ size_t wr_unicode_nfd(uint32_t cp, uint32_t out[WR_NFD_MAX])
     return (size_t)n;
 }
 
+uint32_t wr_unicode_compose(uint32_t a, uint32_t b)
+{
+    if (a - 0x1100 < 19 && b - 0x1161 < 21) return 0xAC00 + ((a - 0x1100) * 21 + (b - 0x1161)) * 28;
+    if (a - 0xAC00 < 11172 && (a - 0xAC00) % 28 == 0 && b - 0x11A8 < 27) return a + b - 0x11A7;
+    if (b < 0x300) return 0;
+    utf8proc_int32_t pair[3] = {(utf8proc_int32_t)a, (utf8proc_int32_t)b};
+    if (utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1) return 0;
+    return within(undivided, COUNT(undivided), (uint32_t)pair[0]) ? 0 : (uint32_t)pair[0];
+}
+
 size_t wr_unicode_lower(uint32_t cp, uint32_t out[WR_LOWER_MAX])
 {
     out[0] = cp;

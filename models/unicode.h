@@ -30,6 +30,9 @@ unsigned wr_unicode_order(uint32_t cp);
 /* Full canonical decomposition into out[]; returns the number of code points (1 when there is none). */
 size_t wr_unicode_nfd(uint32_t cp, uint32_t out[WR_NFD_MAX]);
 
+/* The character that a and b compose to canonically, 0 when there is none. */
+uint32_t wr_unicode_compose(uint32_t a, uint32_t b);
+
 /* Lower case of one code point without context (no final sigma); returns the number of code points. */
 size_t wr_unicode_lower(uint32_t cp, uint32_t out[WR_LOWER_MAX]);
 
