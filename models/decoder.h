@@ -54,6 +54,7 @@ typedef struct wr_decoder_options {
     const char *precision;     /* NULL or "stored": weights as they are; anything else is refused                */
     size_t max_tokens;         /* of a sequence; 0 = the model's positions                                       */
     const char *chat_template; /* a file whose template takes the place of the model's own (models/chat.h)       */
+    bool weights_only;         /* neither tokenizer nor template is opened, both are NULL then: for measurements */
 } wr_decoder_options;
 
 /* name_or_path is a directory, a GGUF file, or the name of one in the places of models/find.h. WR_EUNSUPPORTED names a
