@@ -233,7 +233,7 @@ bool wr_test_decoder_tensor(const wr_test_decoder *wanted, const char *name, flo
 {
     wr_test_decoder full = wr_test_decoder_full(wanted);
     wr_test_tensor *tensor;
-    bool found = false, gguf = wr_block_is_quantized(full.format);
+    bool found = false, gguf = full.gguf || wr_block_is_quantized(full.format);
     size_t n = wr_test_decoder_tensors(&full, gguf, &tensor);
     for (size_t i = 0; i < n && !found; i++) {
         if (strcmp(tensor[i].name, name)) continue;
@@ -275,9 +275,10 @@ static void put_config(const char *dir, const wr_test_decoder *d)
              "\"num_hidden_layers\":%zu,\"num_attention_heads\":%zu,\"num_key_value_heads\":%zu,\"head_dim\":%zu,"
              "\"hidden_act\":\"silu\",\"rms_norm_eps\":1e-06,\"rope_theta\":10000.0,\"max_position_embeddings\":%zu,"
              "\"vocab_size\":%zu,\"tie_word_embeddings\":%s,\"attention_bias\":%s,\"sliding_window\":%s,"
-             "\"use_sliding_window\":false%s}\n",
+             "\"use_sliding_window\":%s%s}\n",
              d->type, architecture(d->type), d->dim, d->ffn, d->layers, d->heads, d->kv_heads, d->head_dim, d->positions,
-             d->vocab, d->tied ? "true" : "false", d->attention_bias ? "true" : "false", window, d->more ? d->more : "");
+             d->vocab, d->tied ? "true" : "false", d->attention_bias ? "true" : "false", window,
+             d->window && !strcmp(d->type, "qwen2") ? "true" : "false", d->more ? d->more : "");
     put(dir, "config.json", text);
 }
 
