@@ -397,3 +397,52 @@ Test(decoder, gguf_files_say_the_same)
             gguf_is(&d, wr_block_is_quantized(d.format) ? 1 : 1e-4);
         }
 }
+
+/* ---- transformers ---- */
+
+enum { GOLDEN_TOKENS = 512, GOLDEN_VOCAB = 512 };
+
+static void golden(const char *name, const wr_test_decoder *d, wr_block_type format)
+{
+    char path[128], config[4096];
+    float all[3][GOLDEN_VOCAB], got[GOLDEN_VOCAB];
+    uint32_t id[GOLDEN_TOKENS];
+    wr_test_decoder tiny = *d;
+    snprintf(path, sizeof path, "tests/golden/decoders/%s.json", name);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file);
+    config[fread(config, 1, sizeof config - 1, file)] = 0;
+    fclose(file);
+    snprintf(path, sizeof path, "tests/golden/decoders/%s.bin", name);
+    file = fopen(path, "rb");
+    cr_assert(file && fread(all, sizeof all, 1, file) == 1);
+    fclose(file);
+    tiny.config = config;
+    tiny.format = format;
+    bench b = open_tiny(&tiny);
+    wr_test_decoder_ids(&tiny, id, GOLDEN_TOKENS);
+    run(&b, id, GOLDEN_TOKENS, NULL, got);
+    for (size_t i = 0; i < GOLDEN_VOCAB; i++)
+        cr_assert_float_eq(got[i], all[format][i], 1e-4, "%s %s: %g, not %g", name, wr_block_name(format), got[i],
+                           all[format][i]);
+    close_bench(&b);
+}
+
+Test(decoder, logits_are_those_of_transformers)
+{
+    static const char *const names[] = {"llama", "llama3", "mistral", "qwen2", "qwen3"};
+    for (size_t i = 0; i < 5; i++)
+        for (int format = WR_BLOCK_F32; format <= WR_BLOCK_BF16; format++) {
+            wr_test_decoder d = {.type = i == 1 ? "llama" : names[i],
+                                 .seed = 100 + i,
+                                 .vocab = GOLDEN_VOCAB,
+                                 .dim = 72,
+                                 .ffn = 160,
+                                 .layers = 3,
+                                 .heads = 6,
+                                 .head_dim = i == 4 ? 24 : 12,
+                                 .attention_bias = i == 0,
+                                 .tied = i == 3};
+            golden(names[i], &d, (wr_block_type)format);
+        }
+}
