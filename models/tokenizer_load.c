@@ -543,8 +543,8 @@ void wr_tokenizer_close(wr_tokenizer *tok)
         free(tok->added[i].content);
     }
     free(tok->added);
-    free(tok->raw.added.token);
-    free(tok->plain.added.token);
+    wr_added_release(&tok->raw.added);
+    wr_added_release(&tok->plain.added);
     wr_vocab_release(&tok->vocab);
     free(tok);
 }

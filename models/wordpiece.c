@@ -106,50 +106,6 @@ size_t wr_wordpiece_normalize(const wr_fold *fold, const char *text, size_t n, c
     return at;
 }
 
-/* ---- added tokens */
-
-static bool word_before(const char *text, size_t at)
-{
-    size_t start = at, len;
-    do start--;
-    while (start && at - start < 4 && ((unsigned char)text[start] & 0xC0) == 0x80);
-    uint32_t cp = wr_utf8_decode(text + start, at - start, &len);
-    return wr_unicode_is_word(start + len == at ? cp : 0xFFFD);
-}
-
-static bool word_at(const char *text, size_t n, size_t at)
-{
-    size_t len;
-    return wr_unicode_is_word(wr_utf8_decode(text + at, n - at, &len));
-}
-
-/* The longest added token at text[at], NULL when there is none. One that must be a word by itself and is not is still
- * found (*stands is false): its bytes are passed over. */
-static const wr_added *added_at(const wr_added_set *set, const char *text, size_t n, size_t at, bool *stands)
-{
-    unsigned char first = (unsigned char)text[at];
-    for (uint32_t i = set->begin[first]; i < set->begin[first + 1]; i++) {
-        const wr_added *token = set->token[i];
-        if (token->n > n - at || memcmp(token->text, text + at, token->n)) continue;
-        size_t end = at + token->n;
-        *stands = !token->single_word || ((at == 0 || !word_before(text, at)) && (end == n || !word_at(text, n, end)));
-        return token;
-    }
-    return NULL;
-}
-
-static size_t skip_spaces(const char *text, size_t n, size_t at)
-{
-    for (size_t len; at < n && wr_unicode_is_space(wr_utf8_decode(text + at, n - at, &len)); at += len) continue;
-    return at;
-}
-
-/* Where the text goes on behind a token that ends at `end`, when the one before it took all up to `done`. */
-static size_t after(const wr_added *token, const char *text, size_t n, size_t end, size_t done)
-{
-    return token->rstrip ? skip_spaces(text, n, end > done ? end : done) : end;
-}
-
 /* ---- words */
 
 /* A text on its way: ids found so far, and the word being read. */
@@ -284,10 +240,10 @@ static wr_status split(walk *w, const wr_splitter *how, const char *text, size_t
         unsigned char first = (unsigned char)text[i];
         if (i >= passed && how->added.begin[first] < how->added.begin[first + 1]) {
             bool stands;
-            const wr_added *token = added_at(&how->added, text, n, i, &stands);
+            const wr_added *token = wr_added_at(&how->added, text, n, i, &stands);
             if (token) passed = i + token->n;
             if (token && stands) {
-                size_t stop = after(token, text, n, passed, done);
+                size_t stop = wr_added_after(token, text, n, passed, done);
                 len = token->n;
                 st = end_word(w);
                 /* One that lies in white space which the token before it took, and takes some itself, is lost. */
@@ -313,64 +269,19 @@ static wr_status split_stretch(walk *w, const char *text, size_t n)
     return split(w, &w->tok->plain, plain, wr_wordpiece_normalize(&w->tok->raw.fold, text, n, plain));
 }
 
-static size_t skip_spaces_back(const char *text, size_t from, size_t at)
-{
-    while (at > from) {
-        size_t start = at - 1, len;
-        while (start > from && at - start < 4 && ((unsigned char)text[start] & 0xC0) == 0x80) start--;
-        uint32_t cp = wr_utf8_decode(text + start, at - start, &len);
-        if (start + len != at || !wr_unicode_is_space(cp)) break;
-        at = start;
-    }
-    return at;
-}
-
 static wr_status split_twice(walk *w, const char *text, size_t n)
 {
-    const wr_added_set *set = &w->tok->raw.added;
-    size_t done = 0;
+    wr_added_walk walked = {0};
+    wr_added_piece piece;
     wr_status st = WR_OK;
-    for (size_t i = 0; i < n && !st;) {
-        bool stands;
-        const wr_added *token = added_at(set, text, n, i, &stands);
-        size_t end = i + (token ? token->n : 1);
-        if (token && stands) {
-            size_t start = token->lstrip ? skip_spaces_back(text, done < i ? done : i, i) : i;
-            size_t stop = after(token, text, n, end, done);
-            if (done < start) st = split_stretch(w, text + done, start - done);
-            if (!st && !(token->lstrip && done >= stop)) st = put(w, token->id);
-            done = stop;
-        }
-        i = end;
+    while (!st && wr_added_next(&w->tok->raw.added, text, n, &walked, &piece)) {
+        st = split_stretch(w, text + piece.start, piece.n);
+        if (!st && piece.token) st = put(w, piece.token->id);
     }
-    return st || done >= n ? st : split_stretch(w, text + done, n - done);
+    return st;
 }
 
 /* ---- the tables */
-
-static int by_first_then_longest(const void *a, const void *b)
-{
-    const wr_added *x = *(const wr_added *const *)a, *y = *(const wr_added *const *)b;
-    unsigned char fx = (unsigned char)x->text[0], fy = (unsigned char)y->text[0];
-    if (fx != fy) return fx < fy ? -1 : 1;
-    if (x->n != y->n) return x->n > y->n ? -1 : 1;
-    return x->order < y->order ? -1 : x->order > y->order;
-}
-
-static wr_status collect(const struct wr_tokenizer *tok, bool normalized, wr_added_set *set)
-{
-    set->token = malloc((tok->nadded + 1) * sizeof *set->token);
-    if (!set->token) return WR_ENOMEM;
-    for (size_t i = 0; i < tok->nadded; i++)
-        if (tok->added[i].normalized == normalized && tok->added[i].n) set->token[set->n++] = &tok->added[i];
-    qsort(set->token, set->n, sizeof *set->token, by_first_then_longest);
-    size_t at = 0;
-    for (unsigned b = 0; b < 257; b++) {
-        while (at < set->n && (unsigned char)set->token[at]->text[0] < b) at++;
-        set->begin[b] = (uint32_t)at;
-    }
-    return WR_OK;
-}
 
 static void tabulate(wr_splitter *how)
 {
@@ -385,8 +296,8 @@ static void tabulate(wr_splitter *how)
 
 wr_status wr_wordpiece_prepare(struct wr_tokenizer *tok)
 {
-    wr_status st = collect(tok, false, &tok->raw.added);
-    if (!st) st = collect(tok, true, &tok->plain.added);
+    wr_status st = wr_added_collect(&tok->raw.added, tok->added, tok->nadded, false);
+    if (!st) st = wr_added_collect(&tok->plain.added, tok->added, tok->nadded, true);
     if (st) return st;
     tabulate(&tok->raw);
     tabulate(&tok->plain);

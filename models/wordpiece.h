@@ -15,24 +15,9 @@
 #include <stdint.h>
 
 #include "data/hash.h"
+#include "models/added.h"
 #include "models/tokenizer.h"
 #include "models/vocab.h"
-
-typedef struct wr_added {
-    char *text; /* what is looked for; normalised where `normalized` is true */
-    size_t n;
-    char *content; /* as the file has it */
-    uint32_t id;
-    uint32_t order; /* of two that are equal once normalised, the lower one is found (`tokenizers` takes either) */
-    bool special, normalized, single_word, lstrip, rstrip;
-} wr_added;
-
-/* The added tokens that are looked for in one form of the text. */
-typedef struct wr_added_set {
-    const wr_added **token; /* [n] by first byte, then longest first */
-    size_t n;
-    uint32_t begin[257]; /* those that begin with byte b are token[begin[b]..begin[b + 1]) */
-} wr_added_set;
 
 /* The steps of BertNormalizer that are on. */
 typedef struct wr_fold {
