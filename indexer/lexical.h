@@ -30,7 +30,6 @@
 /* Words that a query weighs less by the model's table add nothing: more than a third of all texts have them (exp(-1), idf.h),
  * and without them queries meet half as many postings on DL19 and rank no worse. */
 #define WR_LEXICAL_LEAST 1.0F
-#define WR_MAX_LEXICAL 1000.0    /* times the largest learned weight in use: nothing else would count */
 
 /* tf / (tf + k1 (1 - b + b n / L)), tf >= 1. */
 float wr_lexical_share(uint32_t tf, size_t n);

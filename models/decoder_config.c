@@ -5,45 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/json.h"
 #include "data/mapfile.h"
+#include "models/config_source.h"
 #include "models/find.h"
 
-/* The largest config.json is one with a name for each of some thousand labels. */
-#define MAX_JSON ((size_t)16 << 20)
-
-/* One object being read, and the name that errors give it. */
-typedef struct source {
-    const json_t *root;
-    const char *path;
-    wr_err *err;
-} source;
-
-/* NULL when absent or null. */
-static const json_t *member(const source *s, const char *name)
-{
-    const json_t *value = json_object_get(s->root, name);
-    return json_is_null(value) ? NULL : value;
-}
-
-/* An integer in min..max. Without the member: otherwise, when that is not 0. */
-static wr_status size_of(const source *s, const char *name, size_t min, size_t max, size_t otherwise, size_t *out)
-{
-    const json_t *value = member(s, name);
-    *out = otherwise;
-    if (!value && otherwise) return WR_OK;
-    if (!value) return wr_fail(s->err, WR_EFORMAT, "%s: no %s", s->path, name);
-    json_int_t n = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (n < 0 || (uint64_t)n < min || (uint64_t)n > max)
-        return wr_fail(s->err, WR_EFORMAT, "%s: %s: expected an integer from %zu to %zu", s->path, name, min, max);
-    *out = (size_t)n;
-    return WR_OK;
-}
-
 /* A number above 0. Without the member: otherwise, when that is above 0. */
-static wr_status real_of(const source *s, const char *name, double otherwise, double *out)
+static wr_status real_of(const wr_source *s, const char *name, double otherwise, double *out)
 {
-    const json_t *value = member(s, name);
+    const json_t *value = wr_source_member(s, name, NULL);
     *out = otherwise;
     if (!value && otherwise > 0) return WR_OK;
     if (!value) return wr_fail(s->err, WR_EFORMAT, "%s: no %s", s->path, name);
@@ -52,19 +21,12 @@ static wr_status real_of(const source *s, const char *name, double otherwise, do
     return wr_fail(s->err, WR_EFORMAT, "%s: %s: expected a number above 0", s->path, name);
 }
 
-static wr_status flag_of(const source *s, const char *name, bool *out)
+static wr_status flag_of(const wr_source *s, const char *name, bool *out)
 {
-    const json_t *value = member(s, name);
+    const json_t *value = wr_source_member(s, name, NULL);
     *out = json_is_true(value);
     if (!value || json_is_boolean(value)) return WR_OK;
     return wr_fail(s->err, WR_EFORMAT, "%s: %s: expected true or false", s->path, name);
-}
-
-/* A string, "" when absent. */
-static const char *text_of(const source *s, const char *name)
-{
-    const char *text = json_string_value(member(s, name));
-    return text ? text : "";
 }
 
 /* ---- sizes ---- */
@@ -85,28 +47,30 @@ static bool is_type(const wr_decoder_config *c, const char *type)
 }
 
 /* Where the file is silent its family's default holds: of the number of key heads Llama's alone is known from the rest. */
-static wr_status read_sizes(wr_decoder_config *c, const source *s)
+static wr_status read_sizes(wr_decoder_config *c, const wr_source *s)
 {
     wr_status st;
     double eps;
-    if ((st = size_of(s, "hidden_size", 1, WR_DECODER_DIM, 0, &c->dim)) ||
-        (st = size_of(s, "num_hidden_layers", 1, WR_DECODER_LAYERS, 0, &c->layers)) ||
-        (st = size_of(s, "num_attention_heads", 1, WR_DECODER_DIM, 0, &c->heads)) ||
-        (st = size_of(s, "num_key_value_heads", 1, WR_DECODER_DIM, is_type(c, "llama") ? c->heads : 0, &c->kv_heads)) ||
-        (st = size_of(s, "intermediate_size", 1, WR_DECODER_FFN, 0, &c->ffn)) ||
-        (st = size_of(s, "vocab_size", 1, WR_DECODER_VOCAB, 0, &c->vocab)) ||
-        (st = size_of(s, "max_position_embeddings", 1, WR_DECODER_POSITIONS, 0, &c->positions)) ||
+    if ((st = wr_source_size(s, "hidden_size", NULL, 1, WR_DECODER_DIM, 0, &c->dim)) ||
+        (st = wr_source_size(s, "num_hidden_layers", NULL, 1, WR_DECODER_LAYERS, 0, &c->layers)) ||
+        (st = wr_source_size(s, "num_attention_heads", NULL, 1, WR_DECODER_DIM, 0, &c->heads)) ||
+        (st = wr_source_size(s, "num_key_value_heads", NULL, 1, WR_DECODER_DIM, is_type(c, "llama") ? c->heads : 0,
+                             &c->kv_heads)) ||
+        (st = wr_source_size(s, "intermediate_size", NULL, 1, WR_DECODER_FFN, 0, &c->ffn)) ||
+        (st = wr_source_size(s, "vocab_size", NULL, 1, WR_DECODER_VOCAB, 0, &c->vocab)) ||
+        (st = wr_source_size(s, "max_position_embeddings", NULL, 1, WR_DECODER_POSITIONS, 0, &c->positions)) ||
         (st = real_of(s, "rms_norm_eps", 1e-6, &eps)))
         return st;
     c->eps = (float)eps;
-    if (!member(s, "head_dim") && !is_type(c, "qwen3") && c->dim % c->heads)
+    if (!wr_source_member(s, "head_dim", NULL) && !is_type(c, "qwen3") && c->dim % c->heads)
         return wr_fail(s->err, WR_EFORMAT, "%s: %zu dimensions cannot be split over %zu heads", s->path, c->dim,
                        c->heads);
-    return size_of(s, "head_dim", 1, WR_DECODER_HEAD, is_type(c, "qwen3") ? 128 : c->dim / c->heads, &c->head_dim);
+    return wr_source_size(s, "head_dim", NULL, 1, WR_DECODER_HEAD, is_type(c, "qwen3") ? 128 : c->dim / c->heads,
+                          &c->head_dim);
 }
 
 /* Which tensors a layer has beside its matrices. */
-static wr_status read_extras(wr_decoder_config *c, const source *s)
+static wr_status read_extras(wr_decoder_config *c, const wr_source *s)
 {
     bool attention, feed_forward, qwen2 = is_type(c, "qwen2");
     wr_status st;
@@ -124,7 +88,7 @@ static wr_status read_extras(wr_decoder_config *c, const source *s)
 /* ---- sliding windows ---- */
 
 /* "layer_types": ["full_attention", "sliding_attention", ...] */
-static wr_status read_layer_types(wr_decoder_config *c, const source *s, const json_t *list)
+static wr_status read_layer_types(wr_decoder_config *c, const wr_source *s, const json_t *list)
 {
     size_t i;
     json_t *each;
@@ -144,15 +108,15 @@ static wr_status read_layer_types(wr_decoder_config *c, const source *s, const j
 
 /* Mistral slides where sliding_window is a number; Qwen where use_sliding_window is true, from layer max_window_layers
  * on (28, its default). */
-static wr_status read_window(wr_decoder_config *c, const source *s)
+static wr_status read_window(wr_decoder_config *c, const wr_source *s)
 {
     bool use, mistral = is_type(c, "mistral");
     size_t from = 0, otherwise = mistral ? 0 : 4096;
-    const json_t *list = member(s, "layer_types");
+    const json_t *list = wr_source_member(s, "layer_types", NULL);
     wr_status st = flag_of(s, "use_sliding_window", &use);
-    if (st || is_type(c, "llama") || (mistral ? !member(s, "sliding_window") : !use)) return st;
-    if ((st = size_of(s, "sliding_window", 1, WR_DECODER_POSITIONS, otherwise, &c->window)) ||
-        (!mistral && (st = size_of(s, "max_window_layers", 0, SIZE_MAX >> 1, 28, &from))))
+    if (st || is_type(c, "llama") || (mistral ? !wr_source_member(s, "sliding_window", NULL) : !use)) return st;
+    if ((st = wr_source_size(s, "sliding_window", NULL, 1, WR_DECODER_POSITIONS, otherwise, &c->window)) ||
+        (!mistral && (st = wr_source_size(s, "max_window_layers", NULL, 0, SIZE_MAX >> 1, 28, &from))))
         return st;
     for (size_t i = from; i < c->layers; i++) c->slides[i] = true;
     if (list) st = read_layer_types(c, s, list);
@@ -164,7 +128,7 @@ static wr_status read_window(wr_decoder_config *c, const source *s)
 
 /* ---- positions ---- */
 
-static wr_status read_llama3(wr_rope_config *rope, const source *s)
+static wr_status read_llama3(wr_rope_config *rope, const wr_source *s)
 {
     wr_status st;
     rope->kind = WR_ROPE_LLAMA3;
@@ -177,9 +141,10 @@ static wr_status read_llama3(wr_rope_config *rope, const source *s)
 }
 
 /* "rope_parameters" (newer) or "rope_scaling", with "rope_type" or (older) "type". */
-static wr_status read_scaling(wr_rope_config *rope, const source *s)
+static wr_status read_scaling(wr_rope_config *rope, const wr_source *s)
 {
-    const char *type = *text_of(s, "rope_type") ? text_of(s, "rope_type") : text_of(s, "type");
+    const char *type =
+        *wr_source_text(s, "rope_type", NULL) ? wr_source_text(s, "rope_type", NULL) : wr_source_text(s, "type", NULL);
     if (!*type || !strcmp(type, "default")) return WR_OK;
     if (!strcmp(type, "llama3")) return read_llama3(rope, s);
     if (strcmp(type, "linear"))
@@ -189,21 +154,21 @@ static wr_status read_scaling(wr_rope_config *rope, const source *s)
     return real_of(s, "factor", 0, &rope->factor);
 }
 
-static wr_status check_partial(const source *s)
+static wr_status check_partial(const wr_source *s)
 {
-    const json_t *part = member(s, "partial_rotary_factor");
+    const json_t *part = wr_source_member(s, "partial_rotary_factor", NULL);
     if (!part || !(json_number_value(part) < 1 || json_number_value(part) > 1)) return WR_OK;
     return wr_fail(s->err, WR_EUNSUPPORTED, "%s: partial_rotary_factor other than 1", s->path);
 }
 
-static wr_status read_rope(wr_decoder_config *c, const source *s)
+static wr_status read_rope(wr_decoder_config *c, const wr_source *s)
 {
-    source inner = *s;
-    const json_t *parameters = member(s, "rope_parameters");
+    wr_source inner = *s;
+    json_t *parameters = wr_source_member(s, "rope_parameters", NULL);
     double base;
     wr_status st = real_of(s, "rope_theta", 1e4, &base);
     if (!st) st = check_partial(s);
-    inner.root = parameters ? parameters : member(s, "rope_scaling");
+    inner.root = parameters ? parameters : wr_source_member(s, "rope_scaling", NULL);
     if (!st && inner.root && !json_is_object(inner.root))
         st = wr_fail(s->err, WR_EFORMAT, "%s: %s: expected an object", s->path,
                      parameters ? "rope_parameters" : "rope_scaling");
@@ -215,21 +180,21 @@ static wr_status read_rope(wr_decoder_config *c, const source *s)
 /* ---- the whole ---- */
 
 /* What would change the numbers and is not implemented. */
-static wr_status check_rest(const source *s)
+static wr_status check_rest(const wr_source *s)
 {
-    const char *act = text_of(s, "hidden_act");
+    const char *act = wr_source_text(s, "hidden_act", NULL);
     if (*act && strcmp(act, "silu") && strcmp(act, "swish"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: hidden_act \"%s\", expected silu", s->path, act);
-    if (!member(s, "quantization_config")) return WR_OK;
-    source inner = {member(s, "quantization_config"), s->path, s->err};
+    if (!wr_source_member(s, "quantization_config", NULL)) return WR_OK;
+    wr_source inner = {wr_source_member(s, "quantization_config", NULL), s->path, s->err};
     return wr_fail(s->err, WR_EUNSUPPORTED, "%s: quantization_config (%s): quantised weights are read from GGUF files",
-                   s->path, text_of(&inner, "quant_method"));
+                   s->path, wr_source_text(&inner, "quant_method", NULL));
 }
 
-static wr_status read_model(wr_decoder_config *c, const source *s)
+static wr_status read_model(wr_decoder_config *c, const wr_source *s)
 {
-    const char *type = text_of(s, "model_type");
-    const char *architecture = json_string_value(json_array_get(member(s, "architectures"), 0));
+    const char *type = wr_source_text(s, "model_type", NULL);
+    const char *architecture = json_string_value(json_array_get(wr_source_member(s, "architectures", NULL), 0));
     wr_status st;
     if (!is_known(type))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected llama, mistral, qwen2 or qwen3",
@@ -246,7 +211,7 @@ static wr_status load(json_t **root, char *path, const char *dir, wr_err *err)
 {
     *root = NULL;
     wr_status st = wr_path_join(path, WR_MAX_PATH, dir, "config.json");
-    return st ? wr_fail(err, st, "%s: the path is too long", dir) : wr_json_load(root, path, MAX_JSON, err);
+    return st ? wr_fail(err, st, "%s: the path is too long", dir) : wr_json_load(root, path, WR_CONFIG_MAX_BYTES, err);
 }
 
 wr_status wr_decoder_config_read(wr_decoder_config *config, const char *dir, wr_err *err)
@@ -255,7 +220,7 @@ wr_status wr_decoder_config_read(wr_decoder_config *config, const char *dir, wr_
     json_t *root;
     memset(config, 0, sizeof *config);
     wr_status st = load(&root, path, dir, err);
-    source s = {root, path, err};
+    wr_source s = {root, path, err};
     if (!st && !json_is_object(root)) st = wr_fail(err, WR_EFORMAT, "%s: expected an object", path);
     if (!st) st = read_model(config, &s);
     json_decref(root);
@@ -267,8 +232,8 @@ bool wr_decoder_config_is(const char *dir)
     char path[WR_MAX_PATH];
     json_t *root;
     if (load(&root, path, dir, NULL)) return false;
-    source s = {root, path, NULL};
-    bool is = is_known(text_of(&s, "model_type"));
+    wr_source s = {root, path, NULL};
+    bool is = is_known(wr_source_text(&s, "model_type", NULL));
     json_decref(root);
     return is;
 }

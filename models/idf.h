@@ -54,6 +54,10 @@ wr_status wr_idf_blend(wr_idf *idf, const uint32_t *df, uint64_t ndocs, const wr
 
 void wr_idf_release(wr_idf *idf); /* a zeroed one is fine */
 
+/* The largest weight of a document's own words (config.json's sparse_lexical): a thousand times the largest learned weight in
+ * use, so that nothing else would count. */
+#define WR_MAX_LEXICAL 1000.0
+
 /* What a token that occurs n times in a query is worth, in table weights. */
 typedef enum wr_query_tf {
     WR_QUERY_SET, /* 1: the published way       */

@@ -5,63 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/json.h"
 #include "data/mapfile.h"
+#include "models/config_source.h"
 
-/* The largest config.json is one with a name for each of some thousand labels. */
-#define MAX_JSON ((size_t)16 << 20)
-
-/* One JSON file being read, and the name that errors give it. */
-typedef struct source {
-    json_t *root;
-    const char *path;
-    wr_err *err;
-} source;
-
-/* The value under either of two names (the second may be NULL); NULL when absent or null. */
-static const json_t *member(const source *s, const char *name, const char *other)
-{
-    const json_t *value = json_object_get(s->root, name);
-    if ((!value || json_is_null(value)) && other) value = json_object_get(s->root, other);
-    return json_is_null(value) ? NULL : value;
-}
-
-/* An integer in min..max. Without the member: otherwise, when that is not 0. */
-static wr_status size_of(const source *s, const char *name, const char *other, size_t min, size_t max, size_t otherwise,
-                         size_t *out)
-{
-    const json_t *value = member(s, name, other);
-    *out = otherwise;
-    if (!value && otherwise) return WR_OK;
-    if (!value) return wr_fail(s->err, WR_EFORMAT, "%s: no %s", s->path, name);
-    json_int_t n = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (n < 0 || (uint64_t)n < min || (uint64_t)n > max)
-        return wr_fail(s->err, WR_EFORMAT, "%s: %s: expected an integer from %zu to %zu", s->path, name, min, max);
-    *out = (size_t)n;
-    return WR_OK;
-}
-
-/* A string, "" when absent. */
-static const char *text_of(const source *s, const char *name, const char *other)
-{
-    const char *text = json_string_value(member(s, name, other));
-    return text ? text : "";
-}
-
-static bool is_true(const source *s, const char *name)
+static bool is_true(const wr_source *s, const char *name)
 {
     return json_is_true(json_object_get(s->root, name));
 }
 
 /* Loads dir/name as an object; *present is false when the file is missing and that is allowed. */
-static wr_status load(source *s, char *path, const char *dir, const char *name, bool needed, bool *present, wr_err *err)
+static wr_status load(wr_source *s, char *path, const char *dir, const char *name, bool needed, bool *present,
+                      wr_err *err)
 {
-    *s = (source){.path = path, .err = err};
+    *s = (wr_source){.path = path, .err = err};
     *present = false;
     wr_status st = wr_path_join(path, WR_MAX_PATH, dir, name);
     if (st) return wr_fail(err, st, "%s/%s: the path is too long", dir, name);
     if (!needed && !wr_path_exists(path)) return WR_OK;
-    if ((st = wr_json_load(&s->root, path, MAX_JSON, err))) return st;
+    if ((st = wr_json_load(&s->root, path, WR_CONFIG_MAX_BYTES, err))) return st;
     *present = true;
     return WR_OK;
 }
@@ -69,22 +30,22 @@ static wr_status load(source *s, char *path, const char *dir, const char *name, 
 /* ---- config.json ---- */
 
 /* matchmaker's concatenating re-rankers name the base model instead of its sizes. */
-static bool is_base(const source *s, const char *name)
+static bool is_base(const wr_source *s, const char *name)
 {
-    const char *base = text_of(s, "bert_model", NULL), *slash = strrchr(base, '/');
+    const char *base = wr_source_text(s, "bert_model", NULL), *slash = strrchr(base, '/');
     return !strcmp(slash ? slash + 1 : base, name);
 }
 
 /* model_type "BERT_Cat" (arXiv 2010.02666's published checkpoints): a DistilBERT or BERT base under `bert_model.` and
  * one linear layer; config.json holds the base model's name instead of its sizes. */
-static wr_status read_cat(wr_model_config *c, const source *s)
+static wr_status read_cat(wr_model_config *c, const wr_source *s)
 {
     c->distil = is_base(s, "distilbert-base-uncased");
     if (!c->distil && !is_base(s, "bert-base-uncased"))
         return wr_fail(s->err, WR_EUNSUPPORTED,
                        "%s: model_type BERT_Cat on bert_model \"%s\", expected distilbert-base-uncased or "
                        "bert-base-uncased",
-                       s->path, text_of(s, "bert_model", NULL));
+                       s->path, wr_source_text(s, "bert_model", NULL));
     snprintf(c->model_type, sizeof c->model_type, "%s", c->distil ? "distilbert" : "bert");
     c->layers = c->distil ? 6 : 12;
     c->dim = 768;
@@ -94,9 +55,9 @@ static wr_status read_cat(wr_model_config *c, const source *s)
     return WR_OK;
 }
 
-static wr_status read_activation(wr_model_config *c, const source *s)
+static wr_status read_activation(wr_model_config *c, const wr_source *s)
 {
-    const char *act = text_of(s, "hidden_act", "activation");
+    const char *act = wr_source_text(s, "hidden_act", "activation");
     if (!*act || !strcmp(act, "gelu"))
         c->act = WR_ACT_GELU;
     else if (!strcmp(act, "relu"))
@@ -107,21 +68,21 @@ static wr_status read_activation(wr_model_config *c, const source *s)
 }
 
 /* What is already set (a base model's sizes) holds where the file says nothing. */
-static wr_status read_sizes(wr_model_config *c, const source *s)
+static wr_status read_sizes(wr_model_config *c, const wr_source *s)
 {
     wr_status st;
-    if ((st = size_of(s, "hidden_size", "dim", 1, WR_MAX_DIM, c->dim, &c->dim)) ||
-        (st = size_of(s, "num_hidden_layers", "n_layers", 1, WR_MAX_LAYERS, c->layers, &c->layers)) ||
-        (st = size_of(s, "num_attention_heads", "n_heads", 1, WR_MAX_DIM, c->heads, &c->heads)) ||
-        (st = size_of(s, "intermediate_size", "hidden_dim", 1, WR_MAX_FFN, c->ffn, &c->ffn)) ||
-        (st = size_of(s, "vocab_size", NULL, 1, WR_MAX_VOCAB, c->vocab, &c->vocab)) ||
-        (st = size_of(s, "max_position_embeddings", NULL, 2, WR_MAX_POSITIONS, 512, &c->positions)) ||
-        (st = size_of(s, "type_vocab_size", NULL, 1, 256, 2, &c->types)))
+    if ((st = wr_source_size(s, "hidden_size", "dim", 1, WR_MAX_DIM, c->dim, &c->dim)) ||
+        (st = wr_source_size(s, "num_hidden_layers", "n_layers", 1, WR_MAX_LAYERS, c->layers, &c->layers)) ||
+        (st = wr_source_size(s, "num_attention_heads", "n_heads", 1, WR_MAX_DIM, c->heads, &c->heads)) ||
+        (st = wr_source_size(s, "intermediate_size", "hidden_dim", 1, WR_MAX_FFN, c->ffn, &c->ffn)) ||
+        (st = wr_source_size(s, "vocab_size", NULL, 1, WR_MAX_VOCAB, c->vocab, &c->vocab)) ||
+        (st = wr_source_size(s, "max_position_embeddings", NULL, 2, WR_MAX_POSITIONS, 512, &c->positions)) ||
+        (st = wr_source_size(s, "type_vocab_size", NULL, 1, 256, 2, &c->types)))
         return st;
     if (c->dim % c->heads)
         return wr_fail(s->err, WR_EFORMAT, "%s: %zu dimensions cannot be split over %zu heads", s->path, c->dim,
                        c->heads);
-    const json_t *eps = member(s, "layer_norm_eps", NULL);
+    const json_t *eps = wr_source_member(s, "layer_norm_eps", NULL);
     double value = eps ? json_number_value(eps) : 1e-12;
     if (!(value > 0 && value < 1)) return wr_fail(s->err, WR_EFORMAT, "%s: layer_norm_eps is not in 0..1", s->path);
     c->eps = (float)value;
@@ -135,7 +96,7 @@ static bool ends_with(const char *text, const char *end)
 }
 
 /* Heads that have tensors of the same names as ours but mean something else. */
-static wr_status read_architecture(wr_model_config *c, const source *s)
+static wr_status read_architecture(wr_model_config *c, const wr_source *s)
 {
     static const char *const others[] = {"ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering",
                                          "ForNextSentencePrediction", "LMHeadModel"};
@@ -154,9 +115,9 @@ static wr_status read_architecture(wr_model_config *c, const source *s)
 }
 
 /* "exit_layers": [2, 4]. */
-static wr_status read_exits(wr_model_config *c, const source *s)
+static wr_status read_exits(wr_model_config *c, const wr_source *s)
 {
-    const json_t *list = member(s, "exit_layers", NULL), *each;
+    const json_t *list = wr_source_member(s, "exit_layers", NULL), *each;
     size_t i, last = 0;
     if (!list) return WR_OK;
     if (!json_is_array(list)) return wr_fail(s->err, WR_EFORMAT, "%s: exit_layers: expected an array", s->path);
@@ -172,44 +133,46 @@ static wr_status read_exits(wr_model_config *c, const source *s)
 }
 
 /* How many layers see each part of a pair alone; a model that compares the parts must say. */
-static wr_status read_join(wr_model_config *c, const source *s)
+static wr_status read_join(wr_model_config *c, const wr_source *s)
 {
-    return c->interaction ? size_of(s, "join_layer", NULL, 0, c->layers, 0, &c->join) : WR_OK;
+    return c->interaction ? wr_source_size(s, "join_layer", NULL, 0, c->layers, 0, &c->join) : WR_OK;
 }
 
 /* How many tokens of a document a learned sparse index should keep. */
-static wr_status read_density(wr_model_config *c, const source *s)
+static wr_status read_density(wr_model_config *c, const wr_source *s)
 {
-    return member(s, "sparse_density", NULL) ? size_of(s, "sparse_density", NULL, 1, c->vocab, 0, &c->density) : WR_OK;
-}
-
-/* How many documents of a corpus its table of query weights counts for. The largest is a web's. */
-static wr_status read_idf_documents(wr_model_config *c, const source *s)
-{
-    return member(s, "sparse_idf_documents", NULL)
-               ? size_of(s, "sparse_idf_documents", NULL, 1, (size_t)1 << 40, 0, &c->idf_documents)
+    return wr_source_member(s, "sparse_density", NULL)
+               ? wr_source_size(s, "sparse_density", NULL, 1, c->vocab, 0, &c->density)
                : WR_OK;
 }
 
-/* What an index adds for a document's own words. A learned weight of published models is 0 to 4. */
-static wr_status read_lexical(wr_model_config *c, const source *s)
+/* How many documents of a corpus its table of query weights counts for. The largest is a web's. */
+static wr_status read_idf_documents(wr_model_config *c, const wr_source *s)
 {
-    const json_t *value = member(s, "sparse_lexical", NULL);
-    if (!value) return WR_OK;
-    c->lexical = json_number_value(value);
-    if (json_is_number(value) && c->lexical >= 0 && c->lexical <= 1000) return WR_OK;
-    return wr_fail(s->err, WR_EFORMAT, "%s: sparse_lexical: expected a number from 0 to 1000", s->path);
+    return wr_source_member(s, "sparse_idf_documents", NULL)
+               ? wr_source_size(s, "sparse_idf_documents", NULL, 1, (size_t)1 << 40, 0, &c->idf_documents)
+               : WR_OK;
 }
 
-static wr_status read_query_tf(wr_model_config *c, const source *s)
+/* What an index adds for a document's own words. */
+static wr_status read_lexical(wr_model_config *c, const wr_source *s)
 {
-    const char *tf = text_of(s, "sparse_query_tf", NULL);
+    const json_t *value = wr_source_member(s, "sparse_lexical", NULL);
+    if (!value) return WR_OK;
+    c->lexical = json_number_value(value);
+    if (json_is_number(value) && c->lexical >= 0 && c->lexical <= WR_MAX_LEXICAL) return WR_OK;
+    return wr_fail(s->err, WR_EFORMAT, "%s: sparse_lexical: expected a number from 0 to %g", s->path, WR_MAX_LEXICAL);
+}
+
+static wr_status read_query_tf(wr_model_config *c, const wr_source *s)
+{
+    const char *tf = wr_source_text(s, "sparse_query_tf", NULL);
     c->query_tf = strcmp(tf, "sqrt") ? WR_QUERY_SET : WR_QUERY_ROOT;
     if (!*tf || !strcmp(tf, "set") || !strcmp(tf, "sqrt")) return WR_OK;
     return wr_fail(s->err, WR_EUNSUPPORTED, "%s: sparse_query_tf \"%s\", expected set or sqrt", s->path, tf);
 }
 
-static wr_status read_sparse(wr_model_config *c, const source *s)
+static wr_status read_sparse(wr_model_config *c, const wr_source *s)
 {
     wr_status st = read_density(c, s);
     if (!st) st = read_idf_documents(c, s);
@@ -217,9 +180,9 @@ static wr_status read_sparse(wr_model_config *c, const source *s)
     return st ? st : read_query_tf(c, s);
 }
 
-static wr_status read_model(wr_model_config *c, const source *s)
+static wr_status read_model(wr_model_config *c, const wr_source *s)
 {
-    const char *type = text_of(s, "model_type", NULL);
+    const char *type = wr_source_text(s, "model_type", NULL);
     wr_status st = read_architecture(c, s);
     if (st) return st;
     if (!strcmp(type, "BERT_Cat"))
@@ -228,7 +191,7 @@ static wr_status read_model(wr_model_config *c, const source *s)
     if (!c->distil && strcmp(type, "bert"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: model_type \"%s\", expected bert or distilbert", s->path, type);
     snprintf(c->model_type, sizeof c->model_type, "%s", type);
-    const char *positions = text_of(s, "position_embedding_type", NULL);
+    const char *positions = wr_source_text(s, "position_embedding_type", NULL);
     if (*positions && strcmp(positions, "absolute"))
         return wr_fail(s->err, WR_EUNSUPPORTED, "%s: position_embedding_type \"%s\", expected absolute", s->path,
                        positions);
@@ -242,7 +205,7 @@ static wr_status read_config(wr_model_config *c, wr_err *err)
 {
     char path[WR_MAX_PATH];
     bool present;
-    source s;
+    wr_source s;
     wr_status st = load(&s, path, c->base, "config.json", true, &present, err);
     if (!st && !json_is_object(s.root)) st = wr_fail(err, WR_EFORMAT, "%s: expected an object", path);
     if (!st) st = read_model(c, &s);
@@ -252,7 +215,7 @@ static wr_status read_config(wr_model_config *c, wr_err *err)
 
 /* ---- sentence-transformers ---- */
 
-static wr_status read_pooling_mode(wr_model_config *c, const source *s)
+static wr_status read_pooling_mode(wr_model_config *c, const wr_source *s)
 {
     static const struct {
         const char *key, *mode;
@@ -262,7 +225,7 @@ static wr_status read_pooling_mode(wr_model_config *c, const source *s)
                  {"pooling_mode_max_tokens", "max", WR_POOL_MAX}};
     static const char *const others[] = {"pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens",
                                          "pooling_mode_lasttoken"};
-    const char *mode = text_of(s, "pooling_mode", NULL); /* the newer spelling */
+    const char *mode = wr_source_text(s, "pooling_mode", NULL); /* the newer spelling */
     size_t asked = 0;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (*mode ? !strcmp(mode, modes[i].mode) : is_true(s, modes[i].key)) {
@@ -282,7 +245,7 @@ static wr_status read_pooling(wr_model_config *c, const char *dir, const char *f
 {
     char at[WR_MAX_PATH];
     bool present;
-    source s;
+    wr_source s;
     wr_status st = wr_path_join(at, sizeof at, dir, folder);
     if (st) return wr_fail(err, st, "%s/%s: the path is too long", dir, folder);
     st = load(&s, c->pooling_path, at, "config.json", needed, &present, err);
@@ -297,7 +260,7 @@ bool wr_module_is_inside(const char *path)
     return path[0] != '/' && !strstr(path, "..");
 }
 
-static wr_status read_module(wr_model_config *c, const char *dir, const source *s, const json_t *module)
+static wr_status read_module(wr_model_config *c, const char *dir, const wr_source *s, const json_t *module)
 {
     const char *type = json_string_value(json_object_get(module, "type"));
     const char *folder = json_string_value(json_object_get(module, "path"));
@@ -310,8 +273,8 @@ static wr_status read_module(wr_model_config *c, const char *dir, const source *
     if (!strcmp(name, "Router")) return wr_sparse_config_router(c, dir, folder, s->err);
     if (strcmp(name, "Transformer") && strcmp(name, "MLMTransformer"))
         return wr_fail(s->err, WR_EUNSUPPORTED,
-                       "%s: module %s, expected Transformer, Pooling and Normalize, or SpladePooling, or Router", s->path,
-                       name);
+                       "%s: module %s, expected Transformer, Pooling and Normalize, or SpladePooling, or Router",
+                       s->path, name);
     if (*folder && wr_path_join(c->base, sizeof c->base, dir, folder))
         return wr_fail(s->err, WR_EARG, "%s/%s: the path is too long", dir, folder);
     return WR_OK;
@@ -321,7 +284,7 @@ static wr_status read_modules(wr_model_config *c, const char *dir, wr_err *err)
 {
     char path[WR_MAX_PATH];
     bool present;
-    source s;
+    wr_source s;
     size_t i;
     json_t *module;
     wr_status st = load(&s, path, dir, "modules.json", false, &present, err);
@@ -339,10 +302,10 @@ static wr_status read_length(wr_model_config *c, wr_err *err)
 {
     char path[WR_MAX_PATH];
     bool present;
-    source s;
+    wr_source s;
     size_t max = c->positions;
     wr_status st = load(&s, path, c->base, "sentence_bert_config.json", false, &present, err);
-    if (!st && present) st = size_of(&s, "max_seq_length", NULL, 2, 1u << 30, c->positions, &max);
+    if (!st && present) st = wr_source_size(&s, "max_seq_length", NULL, 2, 1u << 30, c->positions, &max);
     c->max_tokens = max < c->positions ? max : c->positions;
     json_decref(s.root);
     return st;
