@@ -200,7 +200,7 @@ Test(pipeline, refuses_with_place_and_reason)
     refused("dense[exit=2]:10", "the index's vectors were made with all layers");
     refused("dense[keep=0.5]:10", "the index's vectors were made with all layers");
     refused("bm25[keep=0.5]:10", "has no option \"keep\"");
-    refused("bm25 > list:20", "no listwise model is loaded (--list MODEL");
+    refused("bm25 > list:20", "no listwise model is loaded");
     refused("bm25 > rrf:20", "cross or list");
     refused("bm25 > cross > cross > cross > cross > cross", "at most 4");
     refused("rrf(bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25)", "at most 8");
