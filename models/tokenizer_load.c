@@ -6,6 +6,7 @@
 #include "data/lines.h"
 #include "data/mapfile.h"
 #include "data/utf8.h"
+#include "models/bpe.h"
 #include "models/wordpiece.h"
 
 /* A vocabulary of 250,000 tokens makes a tokenizer.json of 17 MB. */
@@ -65,7 +66,7 @@ static wr_status add(wr_tokenizer *tok, const char *content, flags f, const char
     added->text = malloc(3 * n + 1);
     if (!added->content || !added->text) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
     if (f.normalized)
-        added->n = wr_wordpiece_normalize(&tok->raw.fold, content, n, added->text);
+        added->n = wr_wordpiece_normalize(&tok->raw.fold, content, n, added->text, NULL);
     else
         memcpy(added->text, content, n);
     if (!added->n) return wr_fail(err, WR_EUNSUPPORTED, "%s: an added token that is empty once normalised", path);
@@ -508,7 +509,12 @@ static wr_status finish(wr_tokenizer *tok, const char *path, wr_err *err)
         if (special[i] >= 0 && !wr_tokenizer_token(tok, (uint32_t)special[i]))
             return wr_fail(err, WR_EFORMAT, "%s: the post-processor uses id %lld, which no token has", path,
                            (long long)special[i]);
-    if (wr_wordpiece_prepare(tok) || wr_wordpiece_hash(tok)) return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if (wr_added_collect(&tok->as_given, tok->added, tok->nadded, false) ||
+        wr_added_collect(&tok->as_normalized, tok->added, tok->nadded, true))
+        return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
+    if (!tok->bpe) wr_wordpiece_prepare(tok);
+    if ((tok->bpe && wr_bpe_prepare(tok)) || wr_tokenizer_hash(tok))
+        return wr_fail(err, WR_ENOMEM, "%s: out of memory", path);
     return WR_OK;
 }
 
@@ -543,8 +549,9 @@ void wr_tokenizer_close(wr_tokenizer *tok)
         free(tok->added[i].content);
     }
     free(tok->added);
-    wr_added_release(&tok->raw.added);
-    wr_added_release(&tok->plain.added);
+    wr_added_release(&tok->as_given);
+    wr_added_release(&tok->as_normalized);
+    wr_bpe_free(tok->bpe);
     wr_vocab_release(&tok->vocab);
     free(tok);
 }

@@ -18,6 +18,7 @@ void wr_vocab_release(wr_vocab *vocab)
     free(vocab->slot);
     free(vocab->by_id);
     free(vocab->power);
+    free(vocab->prefix);
     *vocab = (wr_vocab){0};
 }
 
@@ -110,7 +111,8 @@ static bool insert(wr_vocab *vocab, uint32_t index, const char *s, size_t n, boo
 
 wr_status wr_vocab_seal(wr_vocab *vocab, const char *prefix)
 {
-    size_t prefix_n = strlen(prefix);
+    size_t prefix_n = prefix ? strlen(prefix) : 0;
+    if (prefix && !(vocab->prefix = strdup(prefix))) return WR_ENOMEM;
     vocab->prefix_n = prefix_n;
     vocab->bits = 4;
     while (((size_t)1 << vocab->bits) < 4 * vocab->n) vocab->bits++; /* at most half full with both kinds */
@@ -120,7 +122,8 @@ wr_status wr_vocab_seal(wr_vocab *vocab, const char *prefix)
         const char *s = vocab->text + vocab->entry[i].offset;
         size_t n = vocab->entry[i].n;
         vocab->tokens += insert(vocab, (uint32_t)i, s, n, false);
-        if (n > prefix_n && !memcmp(s, prefix, prefix_n)) insert(vocab, (uint32_t)i, s + prefix_n, n - prefix_n, true);
+        if (prefix && n > prefix_n && !memcmp(s, prefix, prefix_n))
+            insert(vocab, (uint32_t)i, s + prefix_n, n - prefix_n, true);
     }
     size_t longest = vocab->longest[0] > vocab->longest[1] ? vocab->longest[0] : vocab->longest[1];
     vocab->power = malloc((longest + 1) * sizeof *vocab->power);

@@ -38,7 +38,8 @@ typedef struct wr_vocab {
     uint32_t *by_id; /* [ids] 1 + index of an entry, 0 for a hole */
     size_t ids;      /* 1 + the largest id */
     size_t ids_cap;
-    size_t prefix_n;   /* bytes of the continuing prefix */
+    char *prefix; /* the continuing prefix, NULL: none */
+    size_t prefix_n;
     size_t longest[2]; /* bytes of the longest token: first in a word, continuing (without its prefix) */
     uint64_t *power;   /* [1 + max(longest)] powers of the hash's base */
 } wr_vocab;
@@ -49,7 +50,7 @@ void wr_vocab_release(wr_vocab *vocab); /* a zeroed one is fine */
  * id is taken or too large. A token that comes twice keeps both ids, and the later one is the one that is found. */
 wr_status wr_vocab_add(wr_vocab *vocab, const char *token, size_t n, uint32_t id);
 
-/* Builds the table; prefix is the continuing prefix. WR_ENOMEM. */
+/* Builds the table; prefix is the continuing prefix, NULL where every token is found by itself alone. WR_ENOMEM. */
 wr_status wr_vocab_seal(wr_vocab *vocab, const char *prefix);
 
 int64_t wr_vocab_id(const wr_vocab *vocab, const char *token, size_t n); /* -1 when there is none    */

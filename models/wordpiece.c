@@ -88,19 +88,20 @@ static size_t append_ordered(char *buf, size_t n, size_t from, uint32_t cp)
     return n + len;
 }
 
-size_t wr_wordpiece_normalize(const wr_fold *fold, const char *text, size_t n, char *out)
+size_t wr_wordpiece_normalize(const wr_fold *fold, const char *text, size_t n, char *out, size_t *origin)
 {
     size_t at = 0, from = 0;
     for (size_t i = 0, len; i < n; i += len) {
         uint32_t code[FOLD_MAX];
         bool barrier;
-        size_t count = fold_code(fold, wr_utf8_decode(text + i, n - i, &len), code, &barrier);
+        size_t count = fold_code(fold, wr_utf8_decode(text + i, n - i, &len), code, &barrier), before = at;
         for (size_t j = 0; j < count; j++) {
             if (fold->strip)
                 at = append_ordered(out, at, from, code[j]);
             else
                 at += wr_utf8_encode(code[j], out + at);
         }
+        for (; origin && before < at; before++) origin[before] = i;
         if (barrier) from = at;
     }
     return at;
@@ -111,56 +112,24 @@ size_t wr_wordpiece_normalize(const wr_fold *fold, const char *text, size_t n, c
 /* A text on its way: ids found so far, and the word being read. */
 typedef struct walk {
     const wr_tokenizer *tok;
-    wr_arena *arena;
-    uint32_t *id;
-    size_t n, cap, max;
+    wr_ids ids;
     size_t chars;   /* of the word, all of them                                         */
     size_t bytes;   /* of the word, as long as chars <= max_chars                       */
     size_t barrier; /* bytes of the word before which marks do not move                 */
     char word[WR_MAX_WORD_BYTES];
 } walk;
 
-/* An arena hands out neighbours, so an array that ends on its last allocation grows where it stands. */
-static wr_status grow(walk *w)
-{
-    size_t unit = WR_ARENA_ALIGN / sizeof *w->id;
-    size_t more = (w->cap + unit) / unit * unit;
-    uint32_t *next = wr_arena_alloc(w->arena, more * sizeof *next);
-    if (!next) return WR_ENOMEM;
-    if (w->id && next != w->id + w->cap) {
-        next = wr_arena_alloc(w->arena, (w->cap + more) * sizeof *next);
-        if (!next) return WR_ENOMEM;
-        memcpy(next, w->id, w->n * sizeof *next);
-        w->id = next;
-    }
-    if (!w->id) w->id = next;
-    w->cap += more;
-    return WR_OK;
-}
-
-/* WR_STOPPED when id is one too many. */
-static wr_status put(walk *w, uint32_t id)
-{
-    if (w->n == w->max) return WR_STOPPED;
-    if (w->n == w->cap) {
-        wr_status st = grow(w);
-        if (st) return st;
-    }
-    w->id[w->n++] = id;
-    return WR_OK;
-}
-
 static wr_status end_word(walk *w)
 {
     size_t chars = w->chars, bytes = w->bytes;
     if (!chars) return WR_OK;
     w->chars = w->bytes = w->barrier = 0;
-    if (w->n == w->max) return WR_STOPPED;
+    if (w->ids.n == w->ids.max) return WR_STOPPED;
     uint32_t id[WR_MAX_WORD_BYTES];
     size_t n = chars <= w->tok->max_chars ? wr_vocab_cut(&w->tok->vocab, w->word, bytes, id) : 0;
-    if (!n) return put(w, w->tok->unk);
+    if (!n) return wr_ids_put(&w->ids, w->tok->unk);
     for (size_t i = 0; i < n; i++) {
-        wr_status st = put(w, id[i]);
+        wr_status st = wr_ids_put(&w->ids, id[i]);
         if (st) return st;
     }
     return WR_OK;
@@ -238,16 +207,16 @@ static wr_status split(walk *w, const wr_splitter *how, const char *text, size_t
             continue;
         }
         unsigned char first = (unsigned char)text[i];
-        if (i >= passed && how->added.begin[first] < how->added.begin[first + 1]) {
+        if (i >= passed && how->added->begin[first] < how->added->begin[first + 1]) {
             bool stands;
-            const wr_added *token = wr_added_at(&how->added, text, n, i, &stands);
+            const wr_added *token = wr_added_at(how->added, text, n, i, &stands);
             if (token) passed = i + token->n;
             if (token && stands) {
                 size_t stop = wr_added_after(token, text, n, passed, done);
                 len = token->n;
                 st = end_word(w);
                 /* One that lies in white space which the token before it took, and takes some itself, is lost. */
-                if (!st && !(token->lstrip && done >= stop)) st = put(w, token->id);
+                if (!st && !(token->lstrip && done >= stop)) st = wr_ids_put(&w->ids, token->id);
                 done = stop;
                 continue;
             }
@@ -264,9 +233,9 @@ static wr_status split_stretch(walk *w, const char *text, size_t n)
     if (!n) return WR_OK;
     size_t size;
     if (__builtin_mul_overflow(n, (size_t)3, &size)) return WR_ENOMEM;
-    char *plain = wr_arena_alloc(w->arena, size);
+    char *plain = wr_arena_alloc(w->ids.arena, size);
     if (!plain) return WR_ENOMEM;
-    return split(w, &w->tok->plain, plain, wr_wordpiece_normalize(&w->tok->raw.fold, text, n, plain));
+    return split(w, &w->tok->plain, plain, wr_wordpiece_normalize(&w->tok->raw.fold, text, n, plain, NULL));
 }
 
 static wr_status split_twice(walk *w, const char *text, size_t n)
@@ -274,9 +243,9 @@ static wr_status split_twice(walk *w, const char *text, size_t n)
     wr_added_walk walked = {0};
     wr_added_piece piece;
     wr_status st = WR_OK;
-    while (!st && wr_added_next(&w->tok->raw.added, text, n, &walked, &piece)) {
+    while (!st && wr_added_next(&w->tok->as_given, text, n, &walked, &piece)) {
         st = split_stretch(w, text + piece.start, piece.n);
-        if (!st && piece.token) st = put(w, piece.token->id);
+        if (!st && piece.token) st = wr_ids_put(&w->ids, piece.token->id);
     }
     return st;
 }
@@ -289,172 +258,25 @@ static void tabulate(wr_splitter *how)
         char code[4];
         wr_utf8_encode(cp, code);
         unsigned char first = (unsigned char)code[0];
-        bool token = how->added.begin[first] < how->added.begin[first + 1];
+        bool token = how->added->begin[first] < how->added->begin[first + 1];
         how->quick[cp] = token ? ENTRY(TOKEN, cp) : entry_of(&how->fold, cp);
     }
 }
 
-wr_status wr_wordpiece_prepare(struct wr_tokenizer *tok)
+void wr_wordpiece_prepare(struct wr_tokenizer *tok)
 {
-    wr_status st = wr_added_collect(&tok->raw.added, tok->added, tok->nadded, false);
-    if (!st) st = wr_added_collect(&tok->plain.added, tok->added, tok->nadded, true);
-    if (st) return st;
+    tok->raw.added = &tok->as_given;
+    tok->plain.added = &tok->as_normalized;
     tabulate(&tok->raw);
     tabulate(&tok->plain);
-    return WR_OK;
 }
 
-/* ---- what tokenizer.h promises */
-
-static wr_status run(walk *w, const char *text, size_t n, wr_tokens *out)
+wr_status wr_wordpiece_encode(const struct wr_tokenizer *tok, const char *text, size_t n, wr_ids *ids)
 {
-    wr_status st = w->tok->plain.added.n ? split_twice(w, text, n) : split(w, &w->tok->raw, text, n);
-    if (st >= 0 && !w->id && grow(w)) st = WR_ENOMEM;
-    if (st < 0) return st;
-    *out = (wr_tokens){w->id, w->n, st == WR_STOPPED};
-    return WR_OK;
-}
-
-wr_status wr_tokenizer_encode(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
-                              wr_tokens *out)
-{
-    *out = (wr_tokens){0};
     walk w;
-    w.tok = tok, w.arena = arena, w.id = NULL;
-    w.n = w.cap = w.chars = w.bytes = w.barrier = 0;
-    w.max = max;
-    return run(&w, text, n, out);
-}
-
-wr_status wr_tokenizer_single(const wr_tokenizer *tok, const char *text, size_t n, wr_arena *arena, size_t max,
-                              wr_tokens *out)
-{
-    *out = (wr_tokens){0};
-    assert(max >= 2);
-    walk w;
-    w.tok = tok, w.arena = arena, w.id = NULL;
-    w.n = w.cap = w.chars = w.bytes = w.barrier = 0;
-    w.max = max;
-    wr_status st = tok->single.before >= 0 ? put(&w, (uint32_t)tok->single.before) : WR_OK;
-    if (st) return st;
-    w.max = tok->single.after >= 0 ? max - 1 : max;
-    st = run(&w, text, n, out);
-    w.max = max;
-    if (!st && tok->single.after >= 0) st = put(&w, (uint32_t)tok->single.after);
-    if (st) return *out = (wr_tokens){0}, st;
-    *out = (wr_tokens){w.id, w.n, out->cut};
-    return WR_OK;
-}
-
-wr_tokens wr_tokens_first(const wr_tokens *tokens, size_t max)
-{
-    bool more = tokens->n > max;
-    return (wr_tokens){tokens->id, more ? max : tokens->n, tokens->cut || more};
-}
-
-size_t wr_tokenizer_single_ids(const wr_tokenizer *tok, const wr_tokens *ids, size_t max, uint32_t *id, bool *cut)
-{
-    const wr_template *t = &tok->single;
-    size_t specials = (size_t)(t->before >= 0) + (t->after >= 0), n = 0;
-    wr_tokens kept = wr_tokens_first(ids, max > specials ? max - specials : 0);
-    if (cut) *cut = kept.cut;
-    if (!id) return kept.n + specials;
-    if (t->before >= 0) id[n++] = (uint32_t)t->before;
-    if (kept.n) memcpy(id + n, kept.id, kept.n * sizeof *id);
-    n += kept.n;
-    if (t->after >= 0) id[n++] = (uint32_t)t->after;
-    return n;
-}
-
-/* How many tokens of either part stay, as `tokenizers` decides it (truncation, longest_first): the shorter part stays
- * whole when it fits beside half of the room; where both are cut, each gets half, and an odd one goes to the longer
- * part, the second when they are equal. */
-static void share(size_t *na, size_t *nb, size_t room)
-{
-    size_t total;
-    if (!__builtin_add_overflow(*na, *nb, &total) && total <= room) return;
-    bool swap = *na > *nb;
-    size_t shorter = swap ? *nb : *na, longer;
-    if (shorter > room / 2) {
-        shorter = room / 2;
-        longer = room - shorter;
-    } else {
-        longer = room - shorter;
-    }
-    *na = swap ? longer : shorter;
-    *nb = swap ? shorter : longer;
-}
-
-size_t wr_tokenizer_pair(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
-                         uint8_t *type, bool *cut)
-{
-    const wr_template *t = &tok->pair;
-    size_t specials = (size_t)(t->before >= 0) + (t->between >= 0) + (t->after >= 0);
-    size_t room = max > specials ? max - specials : 0, na = a->n, nb = b->n, n = 0;
-    share(&na, &nb, room);
-    *cut = na < a->n || nb < b->n || a->cut || b->cut;
-    if (t->before >= 0 && n < max) id[n] = (uint32_t)t->before, type[n++] = t->before_type;
-    for (size_t i = 0; i < na; i++) id[n] = a->id[i], type[n++] = t->a_type;
-    if (t->between >= 0 && n < max) id[n] = (uint32_t)t->between, type[n++] = t->between_type;
-    for (size_t i = 0; i < nb; i++) id[n] = b->id[i], type[n++] = t->b_type;
-    if (t->after >= 0 && n < max) id[n] = (uint32_t)t->after, type[n++] = t->after_type;
-    return n;
-}
-
-size_t wr_tokenizer_parts(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b, size_t max, uint32_t *id,
-                          uint8_t *type, bool *cut)
-{
-    const wr_template *t = &tok->single;
-    size_t specials = 2 * ((size_t)(t->before >= 0) + (t->after >= 0));
-    size_t na = a->n, nb = b->n, n = 0;
-    share(&na, &nb, max > specials ? max - specials : 0);
-    *cut = na < a->n || nb < b->n || a->cut || b->cut;
-    for (uint8_t part = 0; part < 2; part++) {
-        const uint32_t *from = part ? b->id : a->id;
-        size_t many = part ? nb : na;
-        if (t->before >= 0 && n < max) id[n] = (uint32_t)t->before, type[n++] = part;
-        for (size_t i = 0; i < many; i++) id[n] = from[i], type[n++] = part;
-        if (t->after >= 0 && n < max) id[n] = (uint32_t)t->after, type[n++] = part;
-    }
-    return n;
-}
-
-static const wr_added *added_by_id(const wr_tokenizer *tok, uint32_t id)
-{
-    size_t lo = 0, hi = tok->nadded;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (tok->added[mid].id < id)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < tok->nadded && tok->added[lo].id == id ? &tok->added[lo] : NULL;
-}
-
-size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok)
-{
-    return tok->ids;
-}
-
-const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id)
-{
-    const char *token = wr_vocab_token(&tok->vocab, id);
-    if (token) return token;
-    const wr_added *added = added_by_id(tok, id);
-    return added ? added->content : NULL;
-}
-
-int64_t wr_tokenizer_id(const wr_tokenizer *tok, const char *token)
-{
-    int64_t id = wr_vocab_id(&tok->vocab, token, strlen(token));
-    for (size_t i = 0; id < 0 && i < tok->nadded; i++)
-        if (!strcmp(tok->added[i].content, token)) id = tok->added[i].id;
-    return id;
-}
-
-bool wr_tokenizer_is_special(const wr_tokenizer *tok, uint32_t id)
-{
-    const wr_added *added = added_by_id(tok, id);
-    return added && added->special;
+    w.tok = tok, w.ids = *ids;
+    w.chars = w.bytes = w.barrier = 0;
+    wr_status st = tok->as_normalized.n ? split_twice(&w, text, n) : split(&w, &tok->raw, text, n);
+    *ids = w.ids;
+    return st;
 }

@@ -598,3 +598,88 @@ Test(tokenizer_golden, vocab_txt_gives_the_same_as_tokenizer_json)
     free(vocab);
     wr_tokenizer_close(other);
 }
+
+/* ---- what users write never becomes a special token */
+
+static wr_text guarded(const char *text)
+{
+    wr_text out;
+    cr_assert_eq(wr_tokenizer_guard(tok, (wr_text){text, strlen(text)}, &arena, &out), WR_OK);
+    return out;
+}
+
+static size_t specials_in(wr_text text)
+{
+    wr_tokens got = encoded(text.bytes, text.n, SIZE_MAX);
+    size_t n = 0;
+    for (size_t i = 0; i < got.n; i++) n += wr_tokenizer_is_special(tok, got.id[i]) && got.id[i] != UNK;
+    return n;
+}
+
+Test(tokenizer, guard_breaks_special_tokens_with_a_space)
+{
+    static const char clean[] = "the cat [sep SEP] [ MASK ]";
+    wr_text out = guarded("the [SEP] cat[CLS][MASK]");
+    cr_assert_eq(out.n, strlen("the [ SEP] cat[ CLS][ MASK]"));
+    cr_assert_arr_eq(out.bytes, "the [ SEP] cat[ CLS][ MASK]", out.n);
+    cr_assert_eq(specials_in((wr_text){"[SEP]", 5}), 1);
+    cr_assert_eq(specials_in(out), 0);
+    out = guarded(clean);
+    cr_assert_eq(out.bytes, clean);
+    out = guarded("[[SEP]SEP]");
+    cr_assert_eq(specials_in(out), 0);
+    out = guarded("");
+    cr_assert_eq(out.n, 0);
+}
+
+Test(tokenizer, guard_repairs_what_is_no_utf8)
+{
+    wr_text out = guarded("a\xFF[SEP]");
+    cr_assert_eq(out.n, 10);
+    cr_assert_arr_eq(out.bytes, "a\xEF\xBF\xBD[ SEP]", out.n);
+}
+
+/* Special tokens that are looked for in normalised text, that are one character, that begin and end with spaces. */
+static const char odd[] =
+    "{\"added_tokens\":["
+    "{\"content\":\"<E\xCC\x81>\",\"special\":true,\"normalized\":true,\"single_word\":false,\"lstrip\":true,\"rstrip\":true},"
+    "{\"content\":\"X\",\"special\":true,\"normalized\":false,\"single_word\":false,\"lstrip\":false,\"rstrip\":false},"
+    "{\"content\":\" y\",\"special\":true,\"normalized\":false,\"single_word\":false,\"lstrip\":false,\"rstrip\":false},"
+    "{\"content\":\"a  b\",\"special\":true,\"normalized\":false,\"single_word\":false,\"lstrip\":false,\"rstrip\":false},"
+    "{\"content\":\"ab\",\"special\":true,\"normalized\":false,\"single_word\":true,\"lstrip\":false,\"rstrip\":false},"
+    "{\"content\":\"a b\",\"special\":true,\"normalized\":false,\"single_word\":false,\"lstrip\":false,\"rstrip\":false}],"
+    "\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
+    "\"strip_accents\":null,\"lowercase\":true},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+    "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"continuing_subword_prefix\":\"##\","
+    "\"max_input_chars_per_word\":100,\"vocab\":{\"?\":0,\"a\":1,\"b\":2,\"e\":3,\"y\":4,\"<\":5,\">\":6}}}";
+
+Test(tokenizer_odd, guard_breaks_every_kind_of_special_token, .init = begin, .fini = end)
+{
+    static const char *const text[] = {"a <\xC3\x89> b", "a  <e>", "<e\xCC\x81>", "X", "aXXb", "b y", "  y", "ab", "a b", "a  b", "aXb ab",
+                                       "a<e>b<\xC3\xA9>\xE4\xB8\xAD<e>"};
+    wr_test_text("tokenizer.json", odd);
+    cr_assert_eq(wr_tokenizer_open(&tok, wr_test_dir(), &err), WR_OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        cr_assert_gt(specials_in((wr_text){text[i], strlen(text[i])}), 0, "%s", text[i]);
+        wr_text out = guarded(text[i]);
+        cr_assert_eq(specials_in(out), 0, "%s -> %.*s", text[i], (int)out.n, out.bytes);
+    }
+}
+
+Test(tokenizer, bytes_are_those_of_the_text)
+{
+    static const struct {
+        uint32_t id;
+        const char *bytes;
+    } want[] = {{XAFF, "aff"}, {UN, "un"}, {SEP, "[SEP]"}, {NI, "\xE4\xBD\xA0"}};
+    char out[8];
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        size_t n = strlen(want[i].bytes);
+        cr_assert_eq(wr_tokenizer_bytes(tok, want[i].id, out, sizeof out), n);
+        cr_assert_arr_eq(out, want[i].bytes, n);
+    }
+    cr_assert_eq(wr_tokenizer_bytes(tok, XABLE, out, 2), 4);
+    cr_assert_arr_eq(out, "ab", 2);
+    cr_assert_eq(wr_tokenizer_bytes(tok, XABLE, NULL, 0), 4);
+    cr_assert_eq(wr_tokenizer_bytes(tok, 1000, out, sizeof out), 0);
+}
