@@ -15,9 +15,20 @@
 /* How far below build/ a program lies: build/release/weir, build/release/tests/test_x, build/release/tests/golden/x. */
 #define BUILD_DEPTH 4
 
-static bool is_folder(const char *folder, const char *name, char *out)
+static bool is_file(const char *folder, const char *name, char *out)
 {
-    return !wr_path_join(out, WR_MAX_PATH, folder, name) && wr_path_is_dir(out);
+    static const char end[] = ".gguf";
+    size_t n = strlen(name), more = sizeof end - 1;
+    if (n <= more || strcmp(name + n - more, end)) return false;
+    return !wr_path_join(out, WR_MAX_PATH, folder, name) && wr_path_exists(out) && !wr_path_is_dir(out);
+}
+
+static bool is_model(const char *folder, const char *name, char *out)
+{
+    char file[WR_MAX_PATH];
+    if (!wr_path_join(out, WR_MAX_PATH, folder, name) && wr_path_is_dir(out)) return true;
+    int n = snprintf(file, sizeof file, "%s.gguf", name);
+    return is_file(folder, name, out) || (n < (int)sizeof file && is_file(folder, file, out));
 }
 
 /* The folder named build that the program lies in, into out[WR_MAX_PATH]. */
@@ -41,7 +52,7 @@ static bool in_build_tree(const char *name, const char *below, char *out)
     char build[WR_MAX_PATH], folder[WR_MAX_PATH + 16];
     if (!build_tree(build)) return false;
     snprintf(folder, sizeof folder, "%s/%s", build, below);
-    return is_folder(folder, name, out);
+    return is_model(folder, name, out);
 }
 
 bool wr_model_in_place(const char *name, size_t place, char *out)
@@ -49,8 +60,8 @@ bool wr_model_in_place(const char *name, size_t place, char *out)
     const char *models = getenv("WEIR_MODELS");
     if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..")) return false;
     switch (place) {
-    case 0: return models && *models && is_folder(models, name, out);
-    case 1: return is_folder(WR_PREFIX "/share/weir/models", name, out);
+    case 0: return models && *models && is_model(models, name, out);
+    case 1: return is_model(WR_PREFIX "/share/weir/models", name, out);
     case 2: return in_build_tree(name, "../models", out);
     case 3: return in_build_tree(name, "models", out);
     default: return false;

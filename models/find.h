@@ -1,4 +1,5 @@
-/* Where models are that are named without a path: the default ones, and whatever else lies beside them.
+/* Where models are that are named without a path: the default ones, and whatever else lies beside them. A model is a
+ * folder, or a file NAME.gguf, whose name is NAME or NAME.gguf; of a folder and a file of one name the folder is meant.
  *
  *     place 0   $WEIR_MODELS, one folder
  *     place 1   PREFIX/share/weir/models, where `make install` puts them
@@ -25,8 +26,8 @@
 #define WR_MODEL_PLACES 4
 #define WR_MAX_PATH 4096 /* Linux's PATH_MAX */
 
-/* Whether the folder `name` is in that place; its path into out[WR_MAX_PATH]. A name is one component: with a '/' in it,
- * empty, "." or ".." it is nowhere. */
+/* Whether `name` is in that place; the path of its folder or file into out[WR_MAX_PATH]. A name is one component: with a
+ * '/' in it, empty, "." or ".." it is nowhere. */
 bool wr_model_in_place(const char *name, size_t place, char *out);
 
 /* The first place that has it. WR_ENOTFOUND says where was looked. */

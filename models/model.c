@@ -56,9 +56,12 @@ static wr_status locate(const char *name, char *out, wr_err *err)
     wr_err looked;
     bool is_path = strchr(name, '/'), is_dots = !strcmp(name, ".") || !strcmp(name, "..");
     if (strlen(name) >= WR_MAX_PATH) return wr_fail(err, WR_EARG, "the model's path is too long");
-    if (!is_path && !wr_model_find(name, out, &looked)) return WR_OK;
-    strcpy(out, name);
+    bool found = !is_path && !wr_model_find(name, out, &looked);
+    if (!found) strcpy(out, name);
     if (!is_dots && wr_path_is_dir(out)) return WR_OK;
+    if ((is_path || found) && wr_path_exists(out))
+        return wr_fail(err, WR_EUNSUPPORTED, "%s: a file, expected the folder of a model that encodes or scores texts",
+                       out);
     if (is_path) return wr_fail(err, WR_ENOTFOUND, "%s: no such model folder", name);
     return wr_fail(err, WR_ENOTFOUND, "%s (a folder is written with a slash, as in ./%s)", looked.text, name);
 }

@@ -28,13 +28,46 @@ Test(find, a_name_is_looked_up_in_WEIR_MODELS_first)
     for (size_t place = 1; place <= WR_MODEL_PLACES; place++) cr_assert_not(wr_model_in_place("some-model", place, out));
 }
 
-Test(find, a_file_is_no_model)
+Test(find, a_file_is_no_model_unless_it_is_called_gguf)
 {
     char out[WR_MAX_PATH];
     wr_err err;
     wr_test_text("some-model", "");
+    wr_test_text(".gguf", "");
     setenv("WEIR_MODELS", wr_test_dir(), 1);
     cr_assert_eq(wr_model_find("some-model", out, &err), WR_ENOTFOUND);
+    cr_assert_eq(wr_model_find(".gguf", out, &err), WR_ENOTFOUND);
+    folder("other.gguf");
+    cr_assert_eq(wr_model_find("other", out, &err), WR_ENOTFOUND);
+}
+
+Test(find, a_gguf_file_is_found_by_its_name_with_and_without_the_ending)
+{
+    char out[WR_MAX_PATH];
+    wr_err err;
+    wr_test_text("some-model.gguf", "");
+    setenv("WEIR_MODELS", wr_test_dir(), 1);
+    cr_assert_eq(wr_model_find("some-model", out, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(out, wr_test_path("some-model.gguf"));
+    cr_assert_eq(wr_model_find("some-model.gguf", out, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(out, wr_test_path("some-model.gguf"));
+    cr_assert_eq(wr_model_find("some-model.gguf.gguf", out, &err), WR_ENOTFOUND);
+    folder("some-model");
+    cr_assert_eq(wr_model_find("some-model", out, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(out, wr_test_path("some-model"), "the folder goes first");
+}
+
+/* What reads texts with an encoder says so, whether the file was named or found. */
+Test(find, a_file_is_no_encoder)
+{
+    wr_err err;
+    wr_model *model;
+    wr_test_text("some-model.gguf", "GGUF");
+    setenv("WEIR_MODELS", wr_test_dir(), 1);
+    cr_assert_eq(wr_model_open(&model, "some-model", NULL, &err), WR_EUNSUPPORTED);
+    cr_assert(strstr(err.text, "some-model.gguf: a file, expected the folder"), "%s", err.text);
+    cr_assert_eq(wr_model_open(&model, wr_test_path("some-model.gguf"), NULL, &err), WR_EUNSUPPORTED);
+    cr_assert(strstr(err.text, "some-model.gguf: a file, expected the folder"), "%s", err.text);
 }
 
 Test(find, a_path_is_no_name)
