@@ -174,17 +174,30 @@ static wr_status mix(const task *t, size_t stage, double share)
     return WR_OK;
 }
 
+/* The model that a stage named, or the first one; "" when it was not loaded. */
+static const char *model_of(const task *t, const wr_stage *asked)
+{
+    size_t n;
+    if (asked->missing || asked->model[0]) return asked->missing ? "" : asked->model;
+    if (asked->kind == WR_LIST) {
+        const wr_list_shape *list = wr_loaded_lists(t->s->ranker->loaded, &n);
+        return n ? list[0].name : "";
+    }
+    const wr_cross_shape *cross = wr_loaded_crosses(t->s->ranker->loaded, &n);
+    return n ? cross[0].name : "";
+}
+
 static wr_status explain_rerank(const task *t, size_t stage)
 {
     const wr_stage *asked = stage_of(&t->s->pipeline, stage);
-    size_t n;
-    const wr_cross_shape *cross = wr_loaded_crosses(t->s->ranker->loaded, &n);
-    const char *model = asked->missing ? "" : asked->model[0] ? asked->model : n ? cross[0].name : "";
+    const wr_step *step = &t->rank->step[stage];
+    const char *model = model_of(t, asked);
     for (size_t h = 0; h < t->reply->n; h++) {
         wr_explain_stage *out = &t->out[h].stage[stage];
         out->model = model;
         out->exit = asked->exit;
         out->keep = asked->keep;
+        if (asked->kind == WR_LIST && out->after) out->result = step->score[out->after - 1];
     }
     return asked->weight < 1 ? mix(t, stage, asked->weight) : WR_OK;
 }

@@ -18,6 +18,10 @@
  *   cross          score = the model's own. Its `result`, by which it orders, is the score; with a share (cross@0.2) it
  *                  is the sum of two parts, the stage's own score and the one that came in (which is a result too,
  *                  shifted as below), each min-max-normalised over the documents that were scored.
+ *   list           score = the letter's logit in the last window that the passage was in; it compares with those of that
+ *                  window only. Its `result` is the score that stood at the passage's new position before: a list moves
+ *                  passages and leaves scores where they are. A passage without a logit (top30: its letter was not among
+ *                  the 30 most probable tokens) is "not_listed" and stands behind those of its window.
  *
  * The served score of a hit is the result of the stage that placed it plus `shift`: 0, or a step of float among equal
  * scores, or for hits behind a reranked head the constant that puts them below it (fuse.h, wr_scores_monotone()).
@@ -77,7 +81,7 @@ typedef struct wr_explain_stage {
     wr_gap gap;
     uint32_t before, after; /* rank from 1; before is 0 for lists and fusions, both are 0 where the stage has no rank */
     float score;            /* the hit's stage_score                                                                */
-    float result;           /* what it is ordered by: the score, or the sum of an interpolation                     */
+    float result;           /* what it is ordered by: the score, or the sum of an interpolation; list: see above    */
 
     const wr_explain_term *term; /* [nterms] bm25, sparse: by falling contribution            */
     size_t nterms;
@@ -89,7 +93,7 @@ typedef struct wr_explain_stage {
     const wr_explain_part *part; /* [nparts] rrf, lin; cross with a share: its own and "previous" */
     size_t nparts;
 
-    const char *model; /* cross; "" when it was not loaded           */
+    const char *model; /* cross, list; "" when it was not loaded     */
     size_t exit;       /* layers that were run, 0 = all              */
     double keep;       /* share of tokens for the last layer, 0 = all */
 } wr_explain_stage;

@@ -50,7 +50,7 @@ struct wr_scratch {
     wr_arena arena;
     wr_analyzer *analyzer;
     wr_docreader *reader;
-    wr_group list_group, cross_group; /* retrievers, rerank stages */
+    wr_group list_group, rerank_group; /* retrievers, rerank stages */
     wr_budget budget;
     const wr_request *request; /* valid while the coordinator is inside wr_rank() */
     wr_pipeline pipeline;
@@ -111,7 +111,8 @@ typedef struct wr_step {
     const float *score;    /* [n] as it got them                   */
     const uint32_t *after; /* [n] as it left them                  */
     size_t n;
-    float min, max;        /* of the scores, as it got them, of what it scored itself; where it mixes both */
+    float min, max;        /* of the scores, as it got them, of what it scored itself; where it mixes both. A list
+                              leaves scores with their positions: what it got there, it gave                       */
 } wr_step;
 
 /* The ranking while it passes through the stages. */
@@ -143,6 +144,18 @@ bool wr_sparse_can_query(const wr_scratch *scratch);
  * borrowed from the arena; read score[i] where done[i]. WR_OK also when the deadline left some out. */
 wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const wr_effort *effort,
                           const uint32_t *docid, size_t n, wr_cross_job **job, wr_err *err);
+
+/* What a listwise stage did of what it was to do, in passages. */
+typedef struct wr_list_outcome {
+    size_t planned, done;
+    size_t cut;  /* of done: had fewer words than the rule leaves, for want of room    */
+    bool failed; /* a prompt could not be made: the query alone fills the model, say   */
+} wr_list_outcome;
+
+/* Reorders the n best of a ranking by the stage's decoder, windows one after the other on the pool until the soft deadline,
+ * and fills trace and step `index`. What was in no window keeps its place. WR_OK also when windows were left out. */
+wr_status wr_rerank_list(wr_scratch *scratch, const wr_stage *stage, size_t n, wr_ranking *rank, size_t index,
+                         wr_list_outcome *out, wr_err *err);
 
 /* The query's ids without special tokens, all of them, by a model's tokenizer: made once for a request and every model
  * with an equal one. On the coordinator; borrowed from the arena of the request. WR_ENOMEM. */

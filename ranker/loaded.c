@@ -34,52 +34,110 @@ struct wr_loaded {
     wr_cross_shape shape[WR_MAX_MODELS]; /* [ncross] names are ours */
     wr_model *cross[WR_MAX_MODELS];
     size_t ncross;
+    wr_list_shape list_shape[WR_MAX_MODELS]; /* [nlist] likewise */
+    wr_llm *list[WR_MAX_MODELS];
+    size_t nlist;
 };
 
-/* name_n 0: the directory's name. */
-static wr_status open_cross(wr_loaded *loaded, const char *name, size_t name_n, const char *path, wr_err *err)
+/* "[NAME=]MODEL". Without NAME name_n is 0: the directory's name. */
+typedef struct spec {
+    const char *name, *path;
+    size_t name_n;
+} spec;
+
+static spec read_spec(const char *text)
+{
+    const char *eq = strchr(text, '='), *slash = strchr(text, '/');
+    bool named = eq && eq > text && (!slash || eq < slash);
+    return (spec){text, named ? eq + 1 : text, named ? (size_t)(eq - text) : 0};
+}
+
+static wr_status name_model(const spec *of, const char *otherwise, char **out, wr_err *err)
+{
+    *out = of->name_n ? strndup(of->name, of->name_n) : strdup(otherwise);
+    return *out ? WR_OK : wr_fail(err, WR_ENOMEM, "%s: out of memory", of->path);
+}
+
+static wr_status open_cross(wr_loaded *loaded, const spec *of, wr_err *err)
 {
     wr_model_options options = {.precision = loaded->precision};
     wr_model *model = NULL;
-    wr_status st = wr_model_open(&model, path, &options, err);
+    char *name = NULL;
+    wr_status st = wr_model_open(&model, of->path, &options, err);
     if (st) return st;
     const wr_model_info *info = wr_model_info_get(model);
-    char *own = name_n ? strndup(name, name_n) : strdup(info->name);
-    if (!own || info->kind != WR_MODEL_CROSS) {
-        st = own ? wr_fail(err, WR_EARG, "%s: no cross-encoder, which was expected", info->path)
-                 : wr_fail(err, WR_ENOMEM, "%s: out of memory", info->path);
-        free(own);
+    if (info->kind != WR_MODEL_CROSS)
+        st = wr_fail(err, WR_EARG, "%s: no cross-encoder, which was expected", info->path);
+    if (!st) st = name_model(of, info->name, &name, err);
+    if (st) {
         wr_model_close(model);
         return st;
     }
     loaded->shape[loaded->ncross] =
-        (wr_cross_shape){.name = own, .layers = info->layers, .exit = info->exit_layers, .nexits = info->nexits};
+        (wr_cross_shape){.name = name, .layers = info->layers, .exit = info->exit_layers, .nexits = info->nexits};
     loaded->cross[loaded->ncross++] = model;
     return WR_OK;
 }
 
-/* "[NAME=]MODEL" */
-static wr_status open_given(wr_loaded *loaded, const char *spec, wr_err *err)
+static wr_status open_list(wr_loaded *loaded, const spec *of, wr_err *err)
 {
-    const char *eq = strchr(spec, '='), *slash = strchr(spec, '/');
-    bool named = eq && eq > spec && (!slash || eq < slash);
-    return open_cross(loaded, spec, named ? (size_t)(eq - spec) : 0, named ? eq + 1 : spec, err);
+    wr_llm *llm = NULL;
+    char *name = NULL;
+    wr_status st = wr_llm_open(&llm, of->path, NULL, err);
+    if (!st) st = name_model(of, wr_decoder_info_get(wr_llm_decoder(llm))->name, &name, err);
+    if (st) {
+        wr_llm_close(llm);
+        return st;
+    }
+    const wr_letters *letters = wr_llm_letters(llm, NULL);
+    loaded->list_shape[loaded->nlist] = (wr_list_shape){name, letters ? letters->n : 0};
+    loaded->list[loaded->nlist++] = llm;
+    return WR_OK;
 }
 
 static wr_status open_default(wr_loaded *loaded, wr_err *err)
 {
-    static const char name[] = WR_DEFAULT_CROSS;
     char path[WR_MAX_PATH];
-    return wr_model_find(name, path, err) ? WR_OK : open_cross(loaded, name, sizeof name - 1, path, err);
+    const spec of = {WR_DEFAULT_CROSS, path, sizeof WR_DEFAULT_CROSS - 1};
+    return wr_model_find(WR_DEFAULT_CROSS, path, err) ? WR_OK : open_cross(loaded, &of, err);
+}
+
+/* A second model of one name would never be asked. */
+static wr_status check_names(const wr_loaded *loaded, wr_err *err)
+{
+    for (size_t i = 0; i < loaded->ncross; i++)
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(loaded->shape[i].name, loaded->shape[j].name))
+                return wr_fail(err, WR_EARG, "--cross: two models are called %s, expected NAME=MODEL", loaded->shape[i].name);
+    for (size_t i = 0; i < loaded->nlist; i++)
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(loaded->list_shape[i].name, loaded->list_shape[j].name))
+                return wr_fail(err, WR_EARG, "--list: two models are called %s, expected NAME=MODEL",
+                               loaded->list_shape[i].name);
+    return WR_OK;
+}
+
+static wr_status open_all(wr_loaded *loaded, const wr_loaded_options *options, wr_err *err)
+{
+    wr_status st = WR_OK;
+    for (size_t i = 0; i < options->ncross && !st; i++) {
+        const spec of = read_spec(options->cross[i]);
+        st = open_cross(loaded, &of, err);
+    }
+    if (!st && options->default_cross && !options->ncross) st = open_default(loaded, err);
+    for (size_t i = 0; i < options->nlist && !st; i++) {
+        const spec of = read_spec(options->list[i]);
+        st = open_list(loaded, &of, err);
+    }
+    return st ? st : check_names(loaded, err);
 }
 
 wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_err *err)
 {
-    wr_status st = WR_OK;
     *out = NULL;
-    if (options->ncross > WR_MAX_MODELS)
-        return wr_fail(err, WR_EARG, "%zu cross-encoders are named, at most %d are loaded", options->ncross,
-                       WR_MAX_MODELS);
+    if (options->ncross > WR_MAX_MODELS || options->nlist > WR_MAX_MODELS)
+        return wr_fail(err, WR_EARG, "%zu cross-encoders and %zu decoders are named, at most %d of a kind are loaded",
+                       options->ncross, options->nlist, WR_MAX_MODELS);
     wr_loaded *loaded = calloc(1, sizeof *loaded);
     if (!loaded) return wr_fail(err, WR_ENOMEM, "models: out of memory");
     pthread_mutex_init(&loaded->lock, NULL);
@@ -87,8 +145,7 @@ wr_status wr_loaded_open(wr_loaded **out, const wr_loaded_options *options, wr_e
     loaded->sparse = options->sparse;
     loaded->sparse_documents = options->sparse_documents;
     loaded->precision = options->precision;
-    for (size_t i = 0; i < options->ncross && !st; i++) st = open_given(loaded, options->cross[i], err);
-    if (!st && options->default_cross && !options->ncross) st = open_default(loaded, err);
+    wr_status st = open_all(loaded, options, err);
     if (st) wr_loaded_close(loaded);
     else *out = loaded;
     return st;
@@ -104,6 +161,10 @@ void wr_loaded_close(wr_loaded *loaded)
     for (size_t i = 0; i < loaded->ncross; i++) {
         free((char *)loaded->shape[i].name);
         wr_model_close(loaded->cross[i]);
+    }
+    for (size_t i = 0; i < loaded->nlist; i++) {
+        free((char *)loaded->list_shape[i].name);
+        wr_llm_close(loaded->list[i]);
     }
     pthread_mutex_destroy(&loaded->lock);
     free(loaded);
@@ -246,6 +307,19 @@ const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name)
 {
     for (size_t i = 0; i < loaded->ncross; i++)
         if (!*name || !strcmp(name, loaded->shape[i].name)) return loaded->cross[i];
+    return NULL;
+}
+
+const wr_list_shape *wr_loaded_lists(const wr_loaded *loaded, size_t *n)
+{
+    *n = loaded->nlist;
+    return loaded->list_shape;
+}
+
+wr_llm *wr_loaded_list(const wr_loaded *loaded, const char *name)
+{
+    for (size_t i = 0; i < loaded->nlist; i++)
+        if (!*name || !strcmp(name, loaded->list_shape[i].name)) return loaded->list[i];
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* The models that this process has loaded: encoders of both kinds by hash, cross-encoders by name. Opened once, shared
- * by every index and every generation, closed at the end.
+/* The models that this process has loaded: encoders of both kinds by hash, cross-encoders and decoders by name. Opened
+ * once, shared by every index and every generation, closed at the end.
  */
 #ifndef WR_RANKER_LOADED_H
 #define WR_RANKER_LOADED_H
@@ -10,6 +10,7 @@
 #include "data/status.h"
 #include "indexer/index.h"
 #include "models/model.h"
+#include "ranker/llm.h"
 #include "ranker/pipeline.h"
 
 #define WR_MAX_MODELS 16
@@ -24,10 +25,12 @@ typedef struct wr_loaded_options {
     const char *const *cross; /* [ncross] "[NAME=]MODEL"; without NAME the directory's name              */
     size_t ncross;
     bool default_cross;    /* with ncross 0: WR_DEFAULT_CROSS, where it is found */
-    const char *precision; /* NULL = as stored */
+    const char *const *list; /* [nlist] likewise: decoders */
+    size_t nlist;
+    const char *precision; /* NULL = as stored; decoders are always multiplied as they are stored */
 } wr_loaded_options;
 
-/* Opens the cross-encoders. */
+/* Opens the cross-encoders and the decoders. WR_EARG when two of a kind have one name. */
 wr_status wr_loaded_open(wr_loaded **loaded, const wr_loaded_options *options, wr_err *err);
 void wr_loaded_close(wr_loaded *loaded);
 
@@ -45,6 +48,10 @@ wr_status wr_loaded_sparse(wr_loaded *loaded, const wr_index_info *info, const w
 /* [n] the cross-encoders in the order they were given; borrowed. */
 const wr_cross_shape *wr_loaded_crosses(const wr_loaded *loaded, size_t *n);
 const wr_model *wr_loaded_cross(const wr_loaded *loaded, const char *name); /* "" = the first; NULL = none */
+
+/* The same of decoders. */
+const wr_list_shape *wr_loaded_lists(const wr_loaded *loaded, size_t *n);
+wr_llm *wr_loaded_list(const wr_loaded *loaded, const char *name); /* "" = the first; NULL = none */
 
 /* Any sparse model by directory name, "" = the first one; NULL = none. For /embed_sparse. One of which the tokenizer
  * alone was opened is opened whole by the first call that asks for it, where options.sparse_documents allows that; the

@@ -297,9 +297,9 @@ static wr_status check_list(parser *p, wr_stage *stage)
         return WR_OK;
     }
     if (s->nlist == 0)
-        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model is loaded", p->text);
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no decoder is loaded (--list MODEL loads one)", p->text);
     if (i == s->nlist)
-        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no listwise model \"%s\" is loaded", p->text, stage->model);
+        return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": no decoder \"%s\" is loaded", p->text, stage->model);
     size_t most = s->list[i].letters, window = stage->window ? stage->window : WR_WINDOW < most ? WR_WINDOW : most;
     if (most < 2)
         return wr_fail(p->err, WR_EARG, "pipeline \"%.80s\": %s has no letters in its vocabulary and ranks no list", p->text,

@@ -91,7 +91,7 @@ wr_status wr_scratch_open(wr_scratch **out, wr_ranker *r, wr_err *err)
     if (!s) return wr_fail(err, WR_ENOMEM, "scratch: out of memory");
     s->ranker = r;
     wr_group_init(&s->list_group, r->pool);
-    wr_group_init(&s->cross_group, r->pool);
+    wr_group_init(&s->rerank_group, r->pool);
     wr_status st = wr_arena_init(&s->arena, SCRATCH_BYTES);
     if (st) wr_fail(err, st, "scratch: no address space for %zu bytes", SCRATCH_BYTES);
     if (!st) st = wr_analyzer_open(&s->analyzer, wr_index_info_get(r->index)->analyzer, err);
@@ -104,7 +104,7 @@ wr_status wr_scratch_open(wr_scratch **out, wr_ranker *r, wr_err *err)
 static void settle(wr_scratch *s)
 {
     wr_group_wait(&s->list_group, WR_NO_DEADLINE);
-    wr_group_wait(&s->cross_group, WR_NO_DEADLINE);
+    wr_group_wait(&s->rerank_group, WR_NO_DEADLINE);
 }
 
 void wr_scratch_close(wr_scratch *s)
@@ -112,7 +112,7 @@ void wr_scratch_close(wr_scratch *s)
     if (!s) return;
     settle(s);
     wr_group_release(&s->list_group);
-    wr_group_release(&s->cross_group);
+    wr_group_release(&s->rerank_group);
     wr_analyzer_close(s->analyzer);
     wr_docreader_close(s->reader);
     wr_arena_release(&s->arena);
@@ -121,7 +121,7 @@ void wr_scratch_close(wr_scratch *s)
 
 bool wr_scratch_busy(wr_scratch *s)
 {
-    return !wr_group_wait(&s->list_group, 0) || !wr_group_wait(&s->cross_group, 0);
+    return !wr_group_wait(&s->list_group, 0) || !wr_group_wait(&s->rerank_group, 0);
 }
 
 /* ---- beginning a request ---- */
@@ -216,6 +216,7 @@ static wr_status begin(wr_scratch *s, const wr_request *request, wr_err *err)
     wr_arena_reset(&s->arena, SCRATCH_KEEP);
     s->request = request;
     scope.cross = wr_loaded_crosses(s->ranker->loaded, &scope.ncross);
+    scope.list = wr_loaded_lists(s->ranker->loaded, &scope.nlist);
     wr_status st = wr_pipeline_parse(&s->pipeline, request->pipeline ? request->pipeline : "default", &scope, err);
     if (!st) st = begin_query(s, request, err);
     if (!st) st = begin_given(s, request, err);
@@ -375,17 +376,14 @@ static void leave_out(const wr_stage *stage, size_t planned, wr_ranking *rank, w
     degrade(reply, stage->name, WR_REASON_MODEL_UNAVAILABLE, planned, 0);
 }
 
-static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *rank, wr_response *reply, wr_err *err)
+static wr_status cross_stage(wr_scratch *s, const wr_stage *stage, size_t n, wr_ranking *rank, wr_response *reply,
+                             wr_err *err)
 {
     const wr_model *model = wr_loaded_cross(s->ranker->loaded, stage->model);
-    size_t n = rank->n < stage->depth ? rank->n : stage->depth, head = 0;
     double start = wr_budget_elapsed_ms(&s->budget);
+    size_t head = 0;
     wr_cross_job *job;
     wr_effort effort = {.exit = stage->exit, .keep = (float)stage->keep};
-    if (stage->missing) {
-        leave_out(stage, n, rank, reply);
-        return WR_OK;
-    }
     wr_status st = wr_rerank_cross(s, model, &effort, rank->docid, n, &job, err);
     if (st) return st;
     if (reorder(s, rank, job, stage, reply->nstages, &head)) return wr_fail(err, WR_ENOMEM, "rerank: out of memory");
@@ -394,6 +392,31 @@ static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *
     r->scored = head;
     r->cut = atomic_load(&job->cut);
     if (head < n) degrade(reply, stage->name, WR_REASON_BUDGET, n, head);
+    return WR_OK;
+}
+
+static wr_status list_stage(wr_scratch *s, const wr_stage *stage, size_t n, wr_ranking *rank, wr_response *reply,
+                            wr_err *err)
+{
+    double start = wr_budget_elapsed_ms(&s->budget);
+    wr_list_outcome did;
+    wr_status st = wr_rerank_list(s, stage, n, rank, reply->nstages, &did, err);
+    if (st) return st;
+    wr_stage_report *r = report(reply, stage, wr_budget_elapsed_ms(&s->budget) - start, rank->n, rank->n);
+    r->reranks = true;
+    r->scored = did.done;
+    r->cut = did.cut;
+    if (did.done < did.planned)
+        degrade(reply, stage->name, did.failed ? WR_REASON_BACKEND_ERROR : WR_REASON_BUDGET, did.planned, did.done);
+    if (did.cut) degrade(reply, stage->name, WR_REASON_TRUNCATED_INPUT, did.done, did.done - did.cut);
+    return WR_OK;
+}
+
+static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *rank, wr_response *reply, wr_err *err)
+{
+    size_t n = rank->n < stage->depth ? rank->n : stage->depth;
+    if (!stage->missing) return (stage->kind == WR_LIST ? list_stage : cross_stage)(s, stage, n, rank, reply, err);
+    leave_out(stage, n, rank, reply);
     return WR_OK;
 }
 

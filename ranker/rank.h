@@ -75,7 +75,7 @@ const char *wr_reason_name(wr_reason reason); /* "budget", ... */
 typedef struct wr_hit {
     uint32_t docid; /* passage */
     float score;    /* strictly falling along the reply */
-    size_t stage;   /* index of the stage that placed it */
+    size_t stage;   /* index of the stage that placed it; a list places and leaves scores with their positions */
     float stage_score[WR_MAX_STAGES];
     uint32_t stage_rank[WR_MAX_STAGES]; /* from 1 */
     wr_doc doc; /* docno always; title, text, metadata when return_text; borrowed from the ranker */
@@ -87,8 +87,8 @@ typedef struct wr_stage_report {
     double ms;
     uint64_t in, out;
     bool reranks;    /* then scored and cut count */
-    uint64_t scored; /* documents that got a score */
-    uint64_t cut;    /* pairs longer than the model takes */
+    uint64_t scored; /* documents that got a score, or were in a window of a list */
+    uint64_t cut;    /* pairs longer than the model takes; passages of a list that had to be cut below its rule */
 } wr_stage_report;
 
 typedef struct wr_degraded {
@@ -103,7 +103,7 @@ typedef struct wr_response {
     size_t n;
     wr_stage_report stage[WR_MAX_STAGES];
     size_t nstages;
-    wr_degraded degraded[WR_MAX_STAGES];
+    wr_degraded degraded[WR_MAX_STAGES + WR_MAX_RERANK]; /* a list may be late and have cut passages */
     size_t ndegraded; /* partial = ndegraded > 0 */
     double took_ms, encode_ms;
     char pipeline[WR_MAX_PIPELINE]; /* as it ran, aliases resolved */

@@ -68,7 +68,7 @@ static void runner(void *arg)
         st = score_batch(job, b, arena, job->scratch->ranker->worker[wr_pool_worker()].reader);
         wr_arena_rollback(arena, mark);
     }
-    if (!st) st = wr_group_add(&job->scratch->cross_group, runner, job);
+    if (!st) st = wr_group_add(&job->scratch->rerank_group, runner, job);
     if (st) atomic_store(&job->next, job->nbatches); /* nobody begins another */
     if (st < 0) atomic_store(&job->status, st);
 }
@@ -133,11 +133,11 @@ wr_status wr_rerank_cross(wr_scratch *s, const wr_model *model, const wr_effort 
     wr_status st = wr_query_tokens(s, model, &job->query);
     if (!st) st = plan(job);
     size_t runners = wr_pool_threads(s->ranker->pool);
-    for (size_t i = 0; i < runners && i < job->nbatches && !st; i++) st = wr_group_add(&s->cross_group, runner, job);
+    for (size_t i = 0; i < runners && i < job->nbatches && !st; i++) st = wr_group_add(&s->rerank_group, runner, job);
     /* A layer that was begun before the soft deadline may end after it: half of the reserve is left for that. */
     uint64_t until = s->budget.soft_ns;
     if (wr_budget_has_deadline(&s->budget)) until += (s->budget.hard_ns - s->budget.soft_ns) / 2;
-    bool idle = wr_group_wait(&s->cross_group, until);
+    bool idle = wr_group_wait(&s->rerank_group, until);
     wr_status worst = idle ? atomic_load(&job->status) : WR_OK;
     if (!st) st = worst;
     return st ? wr_fail(err, st, "cross: %s", wr_status_name(st)) : WR_OK;

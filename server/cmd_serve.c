@@ -140,7 +140,7 @@ static wr_status start_serving(server *s, wr_err *err)
                                   .connections = config->connections, .handler = wr_api_handler(s->api)};
     if ((st = wr_http_open(&s->http, &http, err))) return st;
     const wr_loaded_options models = {.dense = config->dense, .sparse = config->sparse, .sparse_documents = true, .cross = config->cross.item, .ncross = config->cross.n,
-                                      .default_cross = true, .precision = config->precision};
+                                      .default_cross = true, .list = config->list.item, .nlist = config->list.n, .precision = config->precision};
     if ((st = wr_loaded_open(&s->loaded, &models, err))) return st;
     /* Twice as many scratches as coordinators: one whose straggler still writes is passed over. */
     const wr_catalog_options catalog = {.index = config->index, .n = config->nindexes, .scratches = 2 * coordinators,
@@ -161,8 +161,9 @@ static wr_status start(server *s, wr_err *err)
 
 static void introduce(server *s)
 {
-    size_t ncross;
+    size_t ncross, nlist;
     const wr_cross_shape *cross = wr_loaded_crosses(s->loaded, &ncross);
+    const wr_list_shape *list = wr_loaded_lists(s->loaded, &nlist);
     for (size_t i = 0; i < wr_catalog_size(s->catalog); i++) {
         wr_lease lease;
         if (wr_catalog_lease(s->catalog, wr_catalog_name(s->catalog, i), &lease)) continue;
@@ -177,6 +178,7 @@ static void introduce(server *s)
         wr_catalog_return(&lease);
     }
     for (size_t i = 0; i < ncross; i++) say("cross-encoder %s", cross[i].name);
+    for (size_t i = 0; i < nlist; i++) say("decoder %s", list[i].name);
     say("%u threads, queue of %zu, %s", wr_pool_threads(s->pool), s->config.queue,
         s->config.nkeys ? "keys are asked for" : "no key is asked for");
     say("listening on %s", wr_http_url(s->http));

@@ -36,7 +36,7 @@ static wr_status read_arguments(arguments *a, const struct wr_command *command, 
         {"listen", "ADDRESS", "HOST:PORT, [IPV6]:PORT, PORT or :PORT (127.0.0.1:8080)", WR_OPT_TEXT, &a->listen},
         {"config", "FILE", "options as JSON; flags and environment win", WR_OPT_TEXT, &a->config},
         {"cross", "[NAME=]MODEL", "a cross-encoder to load (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &a->cross},
-        {"list", "[NAME=]MODEL", "a decoder for listwise reranking (not supported yet)", WR_OPT_LIST, &a->list},
+        {"list", "[NAME=]MODEL", "a decoder to load, for stages \"list\" and for reranking; may repeat", WR_OPT_LIST, &a->list},
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &a->dense},
         {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &a->sparse},
         {"precision", "P", "fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &a->precision},
@@ -223,6 +223,7 @@ static wr_status take(wr_config *config, const arguments *a, const struct wr_opt
     wr_status st = WR_OK;
     config->listen = a->listen ? a->listen : "127.0.0.1:8080";
     config->cross = a->cross;
+    config->list = a->list;
     config->dense = a->dense;
     config->sparse = a->sparse;
     config->precision = a->precision;
@@ -234,9 +235,6 @@ static wr_status take(wr_config *config, const arguments *a, const struct wr_opt
     config->default_budget_ms = a->default_budget_ms > 0 ? a->default_budget_ms : 0;
     config->max_budget_ms = a->max_budget_ms > 0 ? a->max_budget_ms : 0;
     config->log_jsonl = a->log_jsonl;
-    if (a->list.n)
-        return wr_fail(err, WR_EARG, "--list %s: listwise reranking needs a decoder, and weir cannot run one yet",
-                       a->list.item[0]);
     if (a->index.n == 0) return wr_fail(err, WR_EARG, "no index is named, expected --index [NAME=]DIR");
     for (size_t i = 0; i < a->index.n && !st; i++) st = add_index(config, a->index.item[i], err);
     if (!st && a->api_key) st = add_key(config, a->api_key, err);

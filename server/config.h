@@ -3,11 +3,12 @@
  * The file is one JSON object with the options' names, dashes as underscores; what it does not know is refused:
  *
  *     {"listen": "127.0.0.1:8080", "index": ["wiki=/srv/wiki", "/srv/faq"], "cross": ["tiny=/srv/models/tiny"],
+ *      "list": "qwen=/srv/models/qwen.gguf",
  *      "dense": "/srv/models/minilm", "sparse": "/srv/models/splade", "threads": 4, "precision": "fp32", "queue": 256, "coordinators": 5,
  *      "connections": 1024, "max_body": 8388608, "api_keys": ["..."], "default_budget_ms": 200,
  *      "max_budget_ms": 2000, "log_jsonl": true}
  *
- * "index" and "cross" also take one string.
+ * "index", "cross" and "list" also take one string.
  */
 #ifndef WR_SERVER_CONFIG_H
 #define WR_SERVER_CONFIG_H
@@ -34,7 +35,7 @@ typedef struct wr_config {
     const char *listen;
     wr_index_spec index[WR_MAX_INDEXES]; /* [nindexes] */
     size_t nindexes;
-    struct wr_option_list cross;
+    struct wr_option_list cross, list;
     const char *dense, *sparse, *precision; /* NULL = the index's, as stored */
     size_t threads;                /* 0 = one for each CPU           */
     size_t coordinators;           /* 0 = threads + 1                */

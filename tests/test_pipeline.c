@@ -200,7 +200,7 @@ Test(pipeline, refuses_with_place_and_reason)
     refused("dense[exit=2]:10", "the index's vectors were made with all layers");
     refused("dense[keep=0.5]:10", "the index's vectors were made with all layers");
     refused("bm25[keep=0.5]:10", "has no option \"keep\"");
-    refused("bm25 > list:20", "no listwise model is loaded");
+    refused("bm25 > list:20", "no decoder is loaded");
     refused("bm25 > rrf:20", "cross or list");
     refused("bm25 > cross > cross > cross > cross > cross", "at most 4");
     refused("rrf(bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25,bm25)", "at most 8");
@@ -293,7 +293,7 @@ Test(pipeline, a_list_takes_a_model_windows_a_prompt_and_logits)
 
 Test(pipeline, what_a_list_cannot_do_is_refused)
 {
-    not_listed("bm25 > list[model=other]", "no listwise model \"other\"");
+    not_listed("bm25 > list[model=other]", "no decoder \"other\"");
     not_listed("bm25 > list[model=mute]", "no letters");
     not_listed("bm25 > list[window=1]", "window=1: expected 2 to 26");
     not_listed("bm25 > list[window=27]", "window=27: expected 2 to 26");

@@ -67,6 +67,7 @@ static int run(int argc, char **argv)
         {"dense", "MODEL", "query encoder instead of the one that the index names", WR_OPT_TEXT, &args.dense},
         {"sparse", "MODEL", "learned sparse model instead of the one that the index names", WR_OPT_TEXT, &args.sparse},
         {"cross", "[NAME=]MODEL", "a cross-encoder (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &args.cross},
+        {"list", "[NAME=]MODEL", "a decoder for stages \"list\"; may repeat", WR_OPT_LIST, &args.list},
         {"precision", "P", "fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
         {"threads", "N", "threads that compute (all that the process may use)", WR_OPT_SIZE, &args.threads},
         {"progress", "KIND", "auto, json or none (auto: a line on a terminal)", WR_OPT_TEXT, &args.progress},

@@ -88,13 +88,12 @@ static bool may_rerank(const char *pipeline)
 static wr_status search(const search_args *args, const char *query, wr_err *err)
 {
     wr_loaded_options options = {.dense = args->dense, .sparse = args->sparse, .cross = args->cross.item, .ncross = args->cross.n,
-                                 .default_cross = may_rerank(args->pipeline), .precision = args->precision};
+                                 .default_cross = may_rerank(args->pipeline), .list = args->list.item, .nlist = args->list.n,
+                                 .precision = args->precision};
     wr_pool *pool = NULL;
     wr_loaded *loaded = NULL;
     wr_ranker *ranker = NULL;
     wr_status st = args->index ? WR_OK : wr_fail(err, WR_EARG, "--index DIR is needed");
-    if (!st && args->list.n)
-        st = wr_fail(err, WR_EUNSUPPORTED, "--list needs a decoder, and decoders are not supported yet");
     if (!st) st = wr_pool_open(&pool, (unsigned)args->threads, wr_ranker_thread_start, err);
     if (!st) st = wr_loaded_open(&loaded, &options, err);
     if (!st) st = wr_ranker_open(&ranker, args->index, loaded, pool, err);
@@ -119,7 +118,7 @@ static int run(int argc, char **argv)
         {"json", NULL, "the reply of POST /v1/search", WR_OPT_FLAG, &args.json},
         {"explain", NULL, "how each hit came by its score: terms, fusion, reranking, ranks", WR_OPT_FLAG, &args.explain},
         {"cross", "[NAME=]MODEL", "loads a cross-encoder (" WR_DEFAULT_CROSS " where it is found); may repeat", WR_OPT_LIST, &args.cross},
-        {"list", "[NAME=]MODEL", "refused: no decoder is supported yet", WR_OPT_LIST, &args.list},
+        {"list", "[NAME=]MODEL", "loads a decoder for stages \"list\"; may repeat", WR_OPT_LIST, &args.list},
         {"dense", "MODEL", "the query encoder (the one that the index names)", WR_OPT_TEXT, &args.dense},
         {"sparse", "MODEL", "the learned sparse model (the one that the index names)", WR_OPT_TEXT, &args.sparse},
         {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},

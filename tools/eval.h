@@ -28,7 +28,7 @@ typedef struct wr_eval_args {
     const char *index, *topics, *exclude, *run_out, *progress; /* each may be NULL */
     struct wr_option_list pipeline, budget_ms;                 /* none: "default", no deadline */
     const char *dense, *sparse, *precision;
-    struct wr_option_list cross;
+    struct wr_option_list cross, list;
     size_t threads; /* 0 = all that the process may use              */
     size_t k;       /* 0 = as deep as the measures and --run-out look */
     size_t repeat;  /* times that each row runs the topics, from 1   */

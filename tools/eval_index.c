@@ -305,7 +305,7 @@ static wr_status open_ranker(struct bench *b, wr_err *err)
     const wr_eval_args *args = b->args;
     const wr_loaded_options models = {
         .dense = args->dense, .sparse = args->sparse, .cross = args->cross.item, .ncross = args->cross.n,
-        .default_cross = true, .precision = args->precision};
+        .default_cross = true, .list = args->list.item, .nlist = args->list.n, .precision = args->precision};
     wr_status st = wr_pool_open(&b->pool, (unsigned)args->threads, wr_ranker_thread_start, err);
     wr_ranker_thread_start(); /* this thread runs the lexical search itself */
     if (!st) st = wr_loaded_open(&b->loaded, &models, err);

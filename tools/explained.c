@@ -62,6 +62,7 @@ static void print_stage(const wr_response *reply, size_t i, const wr_explain_sta
     if (stage->model) printf("  %s", stage->model);
     if (stage->exit) printf(", %zu layers", stage->exit);
     if (stage->keep > 0) printf(", keep %g", stage->keep);
+    if (stage->kind == WR_LIST) printf(", rank %u has the score %.6g", stage->after, (double)stage->result);
     if (stage->model && stage->nparts) printf(", mixed to %.6g", (double)stage->result);
     putchar('\n');
     print_terms(stage);
