@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ranker/listwise.h"
+#include "ranker/prompt.h"
 #include "tests/testlib.h"
 
 static void windows(size_t n, size_t start, size_t window, size_t stride, const wr_window *want, size_t count)
@@ -142,4 +143,87 @@ Test(listwise, beyond_the_thirty_best_a_letter_has_no_logit)
     for (size_t i = 0; i < 64; i++) all[i] = 1; /* equal ones: the smaller ids are in */
     wr_letters_read_top30(&letters, all, 64, 2, logit);
     cr_assert(logit[0] == 1 && logit[1] == 1);
+}
+
+/* ---- prompts; any tokenizer will do */
+
+static wr_tokenizer *tok;
+static wr_arena arena;
+
+static void open_tokenizer(void)
+{
+    wr_err err;
+    cr_assert_eq(wr_tokenizer_open(&tok, "tests/golden/models/bert-mean", &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_arena_init(&arena, (size_t)1 << 28), WR_OK);
+}
+
+static void close_tokenizer(void)
+{
+    wr_tokenizer_close(tok);
+    wr_arena_release(&arena);
+}
+
+TestSuite(listwise_prompt, .init = open_tokenizer, .fini = close_tokenizer);
+
+static wr_text words(size_t n)
+{
+    char *bytes = wr_arena_alloc(&arena, 6 * n + 1);
+    for (size_t i = 0; i < n; i++) memcpy(bytes + 6 * i, "river ", 6);
+    return (wr_text){bytes, 6 * n};
+}
+
+static wr_status make(const wr_passage *passage, size_t n, size_t context, wr_listwise_prompt *out, wr_err *err)
+{
+    return wr_listwise_prompt_make(tok, NULL, WR_PROMPT_TEMPLATE, (wr_text){"old weir", 8}, passage, n, WR_WINDOW, context,
+                                   &arena, out, err);
+}
+
+Test(listwise_prompt, a_passage_that_is_not_whole_is_told)
+{
+    wr_passage passage[3] = {{.text = words(10)}, {.text = words(300)}, {.text = words(301)}};
+    wr_listwise_prompt prompt;
+    wr_err err;
+    cr_assert_eq(make(passage, 3, 10000, &prompt, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(prompt.words, wr_listwise_words(WR_PROMPT_TEMPLATE, WR_WINDOW));
+    cr_assert_eq(prompt.cut, 4u, "the rule's 300 words");
+    cr_assert_eq(make(passage, 3, prompt.ids.n - 100, &prompt, &err), WR_OK, "%s", err.text);
+    cr_assert(prompt.words < 300 && prompt.words > 10);
+    cr_assert_eq(prompt.cut, 6u);
+}
+
+Test(listwise_prompt, words_that_are_too_long_get_their_share_of_the_tokens)
+{
+    char *bytes = wr_arena_alloc(&arena, 20000);
+    for (size_t i = 0; i < 20000; i++) bytes[i] = i % 2 ? '-' : (char)('a' + i % 26);
+    wr_passage passage[2] = {{.text = {bytes, 20000}}, {.text = {"x", 1}}};
+    wr_listwise_prompt prompt;
+    wr_err err;
+    cr_assert_eq(make(passage, 2, 1000, &prompt, &err), WR_OK, "%s", err.text);
+    cr_assert_leq(prompt.ids.n, 1000u);
+    cr_assert_eq(prompt.cut & 1, 1u);
+}
+
+Test(listwise_prompt, a_query_that_leaves_no_room_is_refused)
+{
+    wr_passage passage = {.text = words(5)};
+    wr_listwise_prompt prompt;
+    wr_err err;
+    cr_assert_eq(make(&passage, 1, 50, &prompt, &err), WR_EARG);
+    cr_assert(strstr(err.text, "too long"), "%s", err.text);
+}
+
+Test(listwise_prompt, a_text_is_cut_at_a_character_and_near_the_number_of_tokens)
+{
+    wr_text text = {"the \xc3\xa9t\xc3\xa9 of the old river \xc3\xbc\xc3\xbc\xc3\xbc and the new bridge", 49}, out;
+    wr_tokens all, ids;
+    cr_assert_eq(wr_tokenizer_encode(tok, text.bytes, text.n, &arena, SIZE_MAX, &all), WR_OK);
+    for (size_t n = 0; n < all.n; n++) {
+        cr_assert_eq(wr_prompt_cut(tok, text, n, &arena, &out), WR_OK);
+        cr_assert(out.bytes == text.bytes && out.n < text.n);
+        cr_assert_neq((unsigned char)text.bytes[out.n] & 0xc0, 0x80);
+        cr_assert_eq(wr_tokenizer_encode(tok, out.bytes, out.n, &arena, SIZE_MAX, &ids), WR_OK);
+        cr_assert_leq(ids.n, n + 1);
+    }
+    cr_assert_eq(wr_prompt_cut(tok, text, all.n, &arena, &out), WR_OK);
+    cr_assert_eq(out.n, text.n);
 }
