@@ -189,6 +189,11 @@ bool wr_tokenizer_is_special(const wr_tokenizer *tok, uint32_t id)
     return added && added->special;
 }
 
+int64_t wr_tokenizer_unknown(const wr_tokenizer *tok)
+{
+    return tok->bpe ? tok->bpe->unk : (int64_t)tok->unk;
+}
+
 const char *wr_tokenizer_sha256(const wr_tokenizer *tok)
 {
     return tok->sha256;

@@ -84,6 +84,7 @@ size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok);                 /* ids 
 const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id);    /* NULL when there is none; borrowed      */
 int64_t wr_tokenizer_id(const wr_tokenizer *tok, const char *token);     /* -1 when there is none                  */
 bool wr_tokenizer_is_special(const wr_tokenizer *tok, uint32_t id);
+int64_t wr_tokenizer_unknown(const wr_tokenizer *tok);                   /* what no token spells becomes this; -1: none */
 
 /* The bytes that a token stands for inside a text: the byte alphabet undone, "\u2581" a space, "<0x0A>" a line feed, a
  * continuing "##" gone; an added token is its content. Not always whole characters. The first cap bytes to out (NULL with

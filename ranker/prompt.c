@@ -51,9 +51,11 @@ wr_status wr_prompt_cut(const wr_tokenizer *tok, wr_text text, size_t tokens, wr
     return st;
 }
 
+/* The unknown token is special where vocabularies have one, but it says nothing: a rare character becomes it. */
 static bool next_special(const wr_tokenizer *tok, const wr_tokens *ids, size_t *at)
 {
-    while (*at < ids->n && !wr_tokenizer_is_special(tok, ids->id[*at])) ++*at;
+    int64_t unknown = wr_tokenizer_unknown(tok);
+    while (*at < ids->n && (!wr_tokenizer_is_special(tok, ids->id[*at]) || ids->id[*at] == unknown)) ++*at;
     return *at < ids->n;
 }
 

@@ -23,7 +23,7 @@ wr_status wr_prompt_encode(const wr_tokenizer *tok, wr_text string, wr_arena *ar
  * Cost: one tokenisation of so many tokens where it fits, else one for each bit of its length. WR_ENOMEM. */
 wr_status wr_prompt_cut(const wr_tokenizer *tok, wr_text text, size_t tokens, wr_arena *arena, wr_text *out);
 
-/* Whether two prompts hold the same special tokens in the same order. */
+/* Whether two prompts hold the same special tokens in the same order; those for what the vocabulary lacks do not count. */
 bool wr_prompt_same_specials(const wr_tokenizer *tok, const wr_tokens *a, const wr_tokens *b);
 
 /* How many ids two prompts begin with together. */
