@@ -78,6 +78,17 @@ wr_status wr_bpe_reserve(wr_bpe *bpe, size_t n);
  * in `tokenizers`. */
 void wr_bpe_add_merge(wr_bpe *bpe, uint32_t left, uint32_t right, uint32_t rank, uint32_t id);
 
+/* The merge of two tokens by their bytes. WR_EFORMAT, WR_EUNSUPPORTED with a sentence that names merge `rank`. */
+wr_status wr_bpe_merge_of(struct wr_tokenizer *tok, wr_text left, wr_text right, size_t rank, const char *path,
+                          wr_err *err);
+
+/* Adds a pre-tokenizer; pattern (bytes NULL: none, or the stage has one) is compiled. Owns stage.pattern once WR_OK.
+ * WR_EUNSUPPORTED, WR_EFORMAT, WR_ENOMEM with a sentence. */
+wr_status wr_bpe_add_stage(wr_bpe *bpe, wr_stage stage, wr_text pattern, const char *path, wr_err *err);
+
+/* ByteLevel, the last of them, by GPT-2's pattern or by none. */
+wr_status wr_bpe_add_bytes(wr_bpe *bpe, bool prefix_space, bool by_gpt2, const char *path, wr_err *err);
+
 /* Fills sorted[nmerges] by rank; returns their number. */
 size_t wr_bpe_merges(const wr_bpe *bpe, const wr_merge **sorted);
 

@@ -1,6 +1,6 @@
 /* Token ids of many texts, for comparing with another tokenizer (tests/golden/compare_tokenizer.py drives it):
  *
- *     tokenize_lines MODEL-DIR encode < texts > ids        without special tokens
+ *     tokenize_lines MODEL encode < texts > ids        without special tokens
  *     tokenize_lines MODEL-DIR single MAX < texts > ids    with them, at most MAX
  *     tokenize_lines MODEL-DIR pair < pairs > ids          a pair is a u32 with the most tokens wanted, and two texts
  *     tokenize_lines MODEL-DIR speed N < texts             encodes all N times; tokens, bytes, best seconds
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "models/gguf.h"
 #include "models/tokenizer.h"
 
 static int fail(const char *what)
@@ -120,6 +121,18 @@ static void speed(const wr_tokenizer *tok, input in, int times, wr_arena *arena)
     printf("%zu %zu %.6f\n", tokens, in.n, best);
 }
 
+/* A folder, or a GGUF file. */
+static wr_status open_model(wr_tokenizer **tok, const char *path, wr_err *err)
+{
+    wr_gguf *gguf;
+    if (!wr_gguf_is(path)) return wr_tokenizer_open(tok, path, err);
+    wr_status st = wr_gguf_open(&gguf, path, err);
+    if (st) return st;
+    st = wr_tokenizer_open_gguf(tok, gguf, err);
+    wr_gguf_close(gguf);
+    return st;
+}
+
 int main(int argc, char **argv)
 {
     wr_tokenizer *tok;
@@ -129,7 +142,7 @@ int main(int argc, char **argv)
     if (argc < 3) return fail("usage: tokenize_lines MODEL-DIR encode|single|pair|speed [N] < texts");
     const char *mode = argv[2];
     int n = argc > 3 ? atoi(argv[3]) : 1;
-    if (wr_tokenizer_open(&tok, argv[1], &err)) return fail(err.text);
+    if (open_model(&tok, argv[1], &err)) return fail(err.text);
     char *bytes = slurp(&in.n);
     if (!bytes || wr_arena_init(&arena, (size_t)1 << 33)) return fail("out of memory");
     in.bytes = bytes;
