@@ -104,6 +104,15 @@ wr_status wr_listwise_step(wr_listwise *list, wr_pool *pool, const wr_budget *bu
     return st;
 }
 
+wr_status wr_listwise_run(wr_listwise *list, wr_pool *pool, const wr_budget *budget, wr_window_fn seen, void *arg,
+                          wr_err *err)
+{
+    wr_status st = WR_OK;
+    while (!st && atomic_load_explicit(&list->done, memory_order_relaxed) < list->nwindows)
+        st = wr_listwise_step(list, pool, budget, seen, arg, err);
+    return st > 0 ? WR_OK : st;
+}
+
 /* ---- what came of it ---- */
 
 /* Every window again, from its logits. */

@@ -72,6 +72,10 @@ typedef void (*wr_window_fn)(void *arg, const wr_window *window, const wr_listwi
 wr_status wr_listwise_step(wr_listwise *list, wr_pool *pool, const wr_budget *budget, wr_window_fn seen, void *arg,
                            wr_err *err);
 
+/* Runs the windows that are left. WR_OK also when the budget ended it: done < nwindows then. */
+wr_status wr_listwise_run(wr_listwise *list, wr_pool *pool, const wr_budget *budget, wr_window_fn seen, void *arg,
+                          wr_err *err);
+
 /* What a prompt had of a passage. */
 typedef enum wr_cut {
     WR_CUT_NOT,    /* all of it                                                      */
