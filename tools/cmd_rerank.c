@@ -1,4 +1,4 @@
-/* weir rerank: texts on standard input, best first by a cross-encoder. */
+/* weir rerank: texts on standard input, best first by a cross-encoder or a decoder. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,65 +9,82 @@
 #include "models/find.h"
 #include "models/model.h"
 #include "ranker/rank.h"
-#include "tools/texts.h"
+#include "tools/rerank.h"
 
-typedef struct rerank_args {
-    const char *model, *query, *precision, *prompt, *logits, *template;
-    size_t threads, window, stride, exit;
-    double keep;
-    bool json, listwise, pointwise;
-} rerank_args;
-
-static void print_text(const wr_texts *texts, const uint32_t *order, const float *score)
+wr_status wr_rerank_read(wr_texts *texts, wr_err *err)
 {
-    for (size_t i = 0; i < texts->n; i++) printf("%s\t%.9g\n", texts->id[order[i]], (double)score[i]);
+    wr_lines *lines;
+    wr_status st = wr_lines_open(&lines, "-", err);
+    if (st) return st;
+    st = wr_texts_read(texts, lines, SIZE_MAX, err);
+    wr_lines_close(lines);
+    return st;
+}
+
+static void print_lines(const wr_texts *texts, const uint32_t *order, const float *score)
+{
+    for (size_t i = 0; i < texts->n; i++) printf("%s\t%.9g\n", texts->id[order[i]], (double)score[order[i]]);
 }
 
 static wr_status print_json(const wr_texts *texts, const uint32_t *order, const float *score, wr_err *err)
 {
     json_t *results = json_array(), *reply = json_pack("{s:o}", "results", results);
-    for (size_t i = 0; i < texts->n && reply; i++)
-        json_array_append_new(results, json_pack("{s:s,s:i,s:f}", "id", texts->id[order[i]], "index", (int)order[i],
-                                                 "score", (double)score[i]));
-    int failed = !reply || json_dumpf(reply, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    bool failed = !reply;
+    for (size_t i = 0; i < texts->n && !failed; i++)
+        failed = json_array_append_new(results,
+                                       json_pack("{s:s,s:i,s:f}", "id", texts->id[order[i]], "index", (int)order[i], "score",
+                                                 (double)score[order[i]])) != 0;
+    failed = failed || json_dumpf(reply, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     if (!failed) putchar('\n');
     json_decref(reply);
     return failed ? wr_fail(err, WR_EIO, "standard output: cannot be written") : WR_OK;
 }
 
-static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const rerank_args *args, const wr_texts *texts,
+wr_status wr_rerank_print(const wr_texts *texts, const uint32_t *order, const float *score, bool json, wr_err *err)
+{
+    if (json) return print_json(texts, order, score, err);
+    print_lines(texts, order, score);
+    return WR_OK;
+}
+
+static wr_status rerank_texts(const wr_model *model, wr_pool *pool, const wr_rerank_options *args, const wr_texts *texts,
                               wr_err *err)
 {
     size_t n = texts->n;
-    float *score = malloc((n + 1) * sizeof *score);
+    float *score = malloc((n + 1) * sizeof *score), *sorted = malloc((n + 1) * sizeof *sorted);
     uint32_t *order = malloc((n + 1) * sizeof *order);
     bool *done = malloc(n + 1);
     wr_text query = {args->query, strlen(args->query)};
     wr_effort effort = {.exit = args->exit, .keep = (float)args->keep};
-    wr_status st = score && order && done ? WR_OK : WR_ENOMEM;
+    wr_status st = score && sorted && order && done ? WR_OK : WR_ENOMEM;
     if (!st) st = wr_score_texts_with(model, &effort, pool, query, texts->text, n, NULL, score, done, NULL);
     if (st) wr_fail(err, st, "scoring: %s", wr_status_name(st));
-    for (size_t i = 0; i < n && !st; i++) order[i] = (uint32_t)i;
     if (!st) {
-        wr_hits_sort(order, score, n); /* equal scores keep the order of the input */
-        if (args->json) st = print_json(texts, order, score, err);
-        else print_text(texts, order, score);
+        for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i, sorted[i] = score[i];
+        wr_hits_sort(order, sorted, n); /* equal scores keep the order of the input */
+        st = wr_rerank_print(texts, order, score, args->json, err);
     }
     free(score);
+    free(sorted);
     free(order);
     free(done);
     return st;
 }
 
-static wr_status check(const rerank_args *args, wr_err *err)
+/* What goes with decoders only. */
+static wr_status check(const wr_rerank_options *args, wr_err *err)
 {
-    if (!args->query) return wr_fail(err, WR_EARG, "--query TEXT is needed");
-    if (args->listwise || args->prompt || args->logits || args->template || args->window || args->stride)
-        return wr_fail(err, WR_EUNSUPPORTED, "listwise reranking needs a decoder, and decoders are not supported yet");
+    const struct { const char *name; bool given; } decoders[] = {
+        {"listwise", args->listwise},           {"prompt", args->prompt},   {"logits", args->logits},
+        {"chat-template", args->chat_template}, {"window", args->window > 0}, {"stride", args->stride > 0}};
+    for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++)
+        if (decoders[i].given)
+            return wr_fail(err, WR_EARG, "--%s goes with a decoder, and %s is none", decoders[i].name,
+                           args->model ? args->model : "the default model");
     return WR_OK;
 }
 
-static wr_status check_effort(const rerank_args *args, const wr_model *model, wr_err *err)
+static wr_status check_effort(const wr_rerank_options *args, const wr_model *model, wr_err *err)
 {
     size_t layers = wr_model_info_get(model)->layers;
     if (args->exit > layers)
@@ -85,12 +102,11 @@ static wr_status open_model(wr_model **model, const char *given, const wr_model_
     return wr_fail_prefix(err, "--model MODEL is needed");
 }
 
-static wr_status rerank(const rerank_args *args, wr_err *err)
+static wr_status by_cross_encoder(const wr_rerank_options *args, wr_err *err)
 {
     wr_model_options options = {.precision = args->precision};
     wr_model *model = NULL;
     wr_pool *pool = NULL;
-    wr_lines *lines = NULL;
     wr_texts texts = {0};
     wr_status st = check(args, err);
     if (!st) st = open_model(&model, args->model, &options, err);
@@ -98,32 +114,37 @@ static wr_status rerank(const rerank_args *args, wr_err *err)
         st = wr_fail(err, WR_EARG, "%s: is no cross-encoder, which was expected", wr_model_info_get(model)->path);
     if (!st) st = check_effort(args, model, err);
     if (!st) st = wr_pool_open(&pool, (unsigned)args->threads, wr_ranker_thread_start, err);
-    if (!st) st = wr_lines_open(&lines, "-", err);
-    if (!st) st = wr_texts_read(&texts, lines, SIZE_MAX, err);
+    if (!st) st = wr_rerank_read(&texts, err);
     if (!st) st = rerank_texts(model, pool, args, &texts, err);
     wr_texts_release(&texts);
-    wr_lines_close(lines);
     wr_pool_close(pool);
     wr_model_close(model);
     return st;
 }
 
+static wr_status rerank(const wr_rerank_options *args, wr_err *err)
+{
+    if (!args->query) return wr_fail(err, WR_EARG, "--query TEXT is needed");
+    return (wr_rerank_is_llm(args) ? wr_rerank_llm : by_cross_encoder)(args, err);
+}
+
 static int run(int argc, char **argv)
 {
-    rerank_args args = {.keep = 1};
+    wr_rerank_options args = {.keep = 1};
     const struct wr_option options[] = {
-        {"model", "MODEL", "a cross-encoder, a Hugging Face directory (" WR_DEFAULT_CROSS " where it is found)", WR_OPT_TEXT,
+        {"model", "MODEL", "a cross-encoder or a decoder: a Hugging Face directory or a GGUF file (" WR_DEFAULT_CROSS
+         " where it is found)", WR_OPT_TEXT,
          &args.model},
         {"query", "TEXT", "what the texts are ranked for", WR_OPT_TEXT, &args.query},
         {"json", NULL, "one JSON object instead of lines", WR_OPT_FLAG, &args.json},
         {"pointwise", NULL, "one score a text (the default for a cross-encoder)", WR_OPT_FLAG, &args.pointwise},
-        {"listwise", NULL, "refused: no decoder is supported yet", WR_OPT_FLAG, &args.listwise},
-        {"prompt", "paper|template", "refused, as --listwise", WR_OPT_TEXT, &args.prompt},
-        {"window", "N", "refused, as --listwise", WR_OPT_SIZE, &args.window},
-        {"stride", "N", "refused, as --listwise", WR_OPT_SIZE, &args.stride},
-        {"logits", "letters|top30", "refused, as --listwise", WR_OPT_TEXT, &args.logits},
-        {"chat-template", "FILE", "refused, as --listwise", WR_OPT_TEXT, &args.template},
-        {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored)", WR_OPT_TEXT, &args.precision},
+        {"listwise", NULL, "a decoder orders lists, by the logits of one token (its default)", WR_OPT_FLAG, &args.listwise},
+        {"prompt", "KIND", "listwise: template or paper (template)", WR_OPT_TEXT, &args.prompt},
+        {"window", "N", "listwise: texts of a prompt (20)", WR_OPT_SIZE, &args.window},
+        {"stride", "N", "listwise: texts from one window to the next (half of it)", WR_OPT_SIZE, &args.stride},
+        {"logits", "KIND", "listwise: letters, or top30 as published code has them (letters)", WR_OPT_TEXT, &args.logits},
+        {"chat-template", "FILE", "a chat template in the place of the decoder's own", WR_OPT_TEXT, &args.chat_template},
+        {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored; a decoder always is)", WR_OPT_TEXT, &args.precision},
         {"exit", "L", "layers to run (all)", WR_OPT_SIZE, &args.exit},
         {"keep", "S", "share of the tokens that go on to the last layer (1)", WR_OPT_DOUBLE, &args.keep},
         {"threads", "N", "workers (all that the process may use)", WR_OPT_SIZE, &args.threads},

@@ -17,13 +17,15 @@ static wr_status grow(wr_texts *t, wr_err *err)
     if (bytes) t->bytes = bytes;
     wr_text *text = realloc(t->text, cap * sizeof *text);
     if (text) t->text = text;
-    if (!id || !bytes || !text) return wr_fail(err, WR_ENOMEM, "standard input: out of memory");
+    size_t *title = realloc(t->title, cap * sizeof *title);
+    if (title) t->title = title;
+    if (!id || !bytes || !text || !title) return wr_fail(err, WR_ENOMEM, "standard input: out of memory");
     t->cap = cap;
     return WR_OK;
 }
 
 /* Takes over id and bytes. */
-static wr_status add(wr_texts *t, char *id, char *bytes, size_t n, wr_err *err)
+static wr_status add(wr_texts *t, char *id, char *bytes, size_t n, size_t title, wr_err *err)
 {
     wr_status st = id && bytes ? grow(t, err) : wr_fail(err, WR_ENOMEM, "standard input: out of memory");
     if (st) {
@@ -33,6 +35,7 @@ static wr_status add(wr_texts *t, char *id, char *bytes, size_t n, wr_err *err)
     }
     t->id[t->n] = id;
     t->bytes[t->n] = bytes;
+    t->title[t->n] = title;
     t->text[t->n++] = (wr_text){bytes, n};
     return WR_OK;
 }
@@ -47,7 +50,7 @@ static char *number(size_t line)
 static wr_status add_plain(wr_texts *t, const char *line, size_t n, size_t number_of, wr_err *err)
 {
     char *bytes = malloc(3 * n + 1);
-    return add(t, number(number_of), bytes, bytes ? wr_utf8_repair(line, n, bytes) : 0, err);
+    return add(t, number(number_of), bytes, bytes ? wr_utf8_repair(line, n, bytes) : 0, 0, err);
 }
 
 static const char *member(const json_t *object, const char *name, const char *other, size_t *n)
@@ -83,7 +86,7 @@ static wr_status add_json(wr_texts *t, const char *line, size_t n, size_t number
     if (bytes) memcpy(bytes + used, text, text_n);
     char *own = id ? strdup(id) : json_is_integer(whole) ? number((size_t)json_integer_value(whole)) : number(number_of);
     json_decref(object);
-    return add(t, own, bytes, used + text_n, err);
+    return add(t, own, bytes, used + text_n, title_n, err);
 }
 
 wr_status wr_texts_read(wr_texts *t, wr_lines *lines, size_t max, wr_err *err)
@@ -116,5 +119,6 @@ void wr_texts_release(wr_texts *t)
     free(t->id);
     free(t->bytes);
     free(t->text);
+    free(t->title);
     *t = (wr_texts){0};
 }

@@ -14,6 +14,7 @@ typedef struct wr_texts {
     char **id;     /* [n] NUL-terminated */
     char **bytes;  /* [n] */
     wr_text *text; /* [n] views of bytes, as the models take them */
+    size_t *title; /* [n] bytes of text that are its title; one space follows. 0: there is none */
     size_t n, cap;
     bool json; /* the input is jsonl */
 } wr_texts;
