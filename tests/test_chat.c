@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "models/chat.h"
+#include "models/gguf.h"
 #include "tests/testlib.h"
 
 static wr_arena arena;
@@ -102,4 +103,26 @@ Test(chat, whether_a_template_knows_a_system_text_is_seen_in_it)
     cr_assert_eq(wr_chat_open(&chat, wr_test_dir(), NULL, &err), WR_OK);
     cr_assert(wr_chat_has_system(chat));
     wr_chat_close(chat);
+}
+
+/* The files are those of tests/golden/make_bpe.py. */
+static void renders_gguf(const char *path, const char *file, const char *want)
+{
+    wr_gguf *gguf;
+    wr_chat *chat;
+    wr_text out;
+    cr_assert_eq(wr_gguf_open(&gguf, path, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_chat_open_gguf(&chat, gguf, file, &err), WR_OK, "%s", err.text);
+    wr_gguf_close(gguf);
+    cr_assert_eq(wr_chat_render(chat, hello, 2, true, &arena, &out, &err), WR_OK, "%s", err.text);
+    cr_assert(out.n == strlen(want) && !memcmp(out.bytes, want, out.n), "\"%.*s\"", (int)out.n, out.bytes);
+    wr_chat_close(chat);
+}
+
+Test(chat, a_gguf_file_brings_template_and_tokens)
+{
+    renders_gguf("tests/golden/bpe/llama3.gguf", NULL,
+                 "<|begin_of_text|>system: Be brief.<|eot_id|>user: Hi<|eot_id|>");
+    renders_gguf("tests/golden/bpe/llama2.gguf", NULL, "<s>system: Be brief.</s>user: Hi</s>");
+    renders_gguf("tests/golden/bpe/llama2.gguf", wr_test_text("mine.jinja", "{{ bos_token }}option"), "<s>option");
 }

@@ -11,6 +11,7 @@ TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo
           r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}|"
           r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
+CHAT = "{{ bos_token }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token }}{% endfor %}"
 LLAMA3_SPECIALS = ["<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|python_tag|>"]
 QWEN_SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|vision_pad|>"]
 QWEN_PLAIN = ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|repo_name|>"]
@@ -161,6 +162,9 @@ def write_gguf(path, tokenizer, how):
         if first:
             writer.add_bos_token_id(first[0])
             writer.add_add_bos_token(True)
+    last = [e["id"] for e in tokenizer["added_tokens"] if e["content"] in ("<|eot_id|>", "</s>", "<|im_end|>", "<|endoftext|>")]
+    writer.add_eos_token_id(last[-1])
+    writer.add_chat_template(CHAT)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.write_header_to_file()
