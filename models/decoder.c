@@ -55,7 +55,9 @@ static void hash_weights(wr_decoder *d, wr_sha256 *hash, const char *name, const
     size_t step = HASH_STEP, data = n - data_at;
     hash_head(hash, name, n);
     d->info.file_bytes += n;
+    d->info.files++;
     bool sampled = n > WR_DECODER_HASH_WHOLE && data > HASH_SAMPLES * step;
+    d->info.sampled |= sampled;
     for (size_t at = 0, end = sampled ? data_at : n; at < end; at += step) {
         wr_sha256_add(hash, bytes + at, end - at < step ? end - at : step);
         if (at / step % 16 == 15) give_back(d);
@@ -124,6 +126,7 @@ static wr_status hash_model(wr_decoder *d, wr_err *err)
 
 static void describe(wr_decoder *d)
 {
+    static const char *const scaling[] = {"none", "linear", "llama3"};
     const wr_decoder_config *c = &d->config;
     wr_decoder_info *info = &d->info;
     const char *slash = strrchr(d->path, '/');
@@ -140,6 +143,10 @@ static void describe(wr_decoder *d)
     info->vocab = c->vocab;
     info->positions = c->positions;
     info->window = c->window;
+    for (size_t i = 0; i < c->layers && c->window; i++) info->sliding += c->slides[i];
+    info->rope_base = c->rope.base;
+    info->rope_scaling = scaling[c->rope.kind];
+    info->rope_factor = c->rope.kind == WR_ROPE_PLAIN ? 1 : c->rope.factor;
 }
 
 static wr_status open_files(wr_decoder *d, wr_err *err)
@@ -154,18 +161,32 @@ static wr_status open_files(wr_decoder *d, wr_err *err)
     return st ? st : wr_decoder_config_gguf(&d->config, d->gguf, d->path, err);
 }
 
-static wr_status open_texts(wr_decoder *d, const wr_decoder_options *options, wr_err *err)
+/* What a GGUF file's metadata are refused for does not say which file they are of. */
+static wr_status name_file(const wr_decoder *d, wr_status st, wr_err *err)
+{
+    if (st && d->gguf) wr_fail_prefix(err, "%s", d->path);
+    return st;
+}
+
+static wr_status open_tokenizer(wr_decoder *d, wr_err *err)
 {
     wr_status st = d->gguf ? wr_tokenizer_open_gguf(&d->tokenizer, d->gguf, err)
                            : wr_tokenizer_open(&d->tokenizer, d->path, err);
-    if (st) return st;
+    if (st) return name_file(d, st, err);
     size_t n = wr_tokenizer_vocab_size(d->tokenizer);
-    if (n > d->config.vocab)
-        return wr_fail(err, WR_EFORMAT, "%s: the tokenizer has %zu tokens, the model embeds %zu", d->path, n,
-                       d->config.vocab);
-    st = d->gguf ? wr_chat_open_gguf(&d->chat, d->gguf, options->chat_template, err)
-                 : wr_chat_open(&d->chat, d->path, options->chat_template, err);
-    return st == WR_ENOTFOUND && !options->chat_template ? WR_OK : st;
+    if (n <= d->config.vocab) return WR_OK;
+    return wr_fail(err, WR_EFORMAT, "%s: the tokenizer has %zu tokens, the model embeds %zu", d->path, n,
+                   d->config.vocab);
+}
+
+static wr_status open_texts(wr_decoder *d, const wr_decoder_options *options, wr_err *err)
+{
+    const char *file = options->chat_template;
+    wr_status st = open_tokenizer(d, err);
+    if (st) return st;
+    st = d->gguf ? wr_chat_open_gguf(&d->chat, d->gguf, file, err) : wr_chat_open(&d->chat, d->path, file, err);
+    if (st == WR_ENOTFOUND && !file) return WR_OK;
+    return file ? st : name_file(d, st, err);
 }
 
 static wr_status check_options(wr_decoder *d, const wr_decoder_options *options, wr_err *err)
@@ -187,6 +208,7 @@ static wr_status open_all(wr_decoder *d, const wr_decoder_options *options, wr_e
     describe(d);
     if ((st = check_options(d, options, err)) || (st = wr_decoder_read(d, err))) return st;
     d->info.tied = d->config.tied;
+    d->info.tensors = d->nread;
     if (!options->weights_only && (st = open_texts(d, options, err))) return st;
     return hash_model(d, err);
 }

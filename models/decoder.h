@@ -38,6 +38,7 @@
 #include "data/crew.h"
 #include "data/hash.h"
 #include "data/status.h"
+#include "models/blocks.h"
 #include "models/chat.h"
 #include "models/tokenizer.h"
 
@@ -73,13 +74,20 @@ typedef struct wr_decoder_info {
     size_t layers, dim, heads, kv_heads, head_dim, ffn, vocab;
     size_t positions;  /* tokens of a sequence: what the model allows, or max_tokens of the options */
     size_t window;     /* tokens that a token sees, itself included; 0 = all                        */
+    size_t sliding;    /* how many layers have that window                                          */
+    double rope_base;  /* RoPE (decoder_config.h)                                                    */
+    const char *rope_scaling; /* "none", "linear", "llama3", "factors" (rope_freqs.weight)           */
+    double rope_factor;       /* of linear and llama3, else 1                                        */
     bool tied;         /* the head is the table of embeddings                                       */
     size_t parameters; /* elements of the tensors in use                                            */
-    size_t file_bytes; /* of the files that hold weights                                            */
+    size_t tensors;    /* in use                                                                    */
+    size_t bytes[WR_BLOCK_TYPES]; /* of matrices, by the type they are stored as                     */
+    size_t files, file_bytes;     /* that hold weights                                               */
     /* Over name, length and bytes of configuration, tokenizer and weights. Of a file of weights that is larger than
      * WR_DECODER_HASH_WHOLE: everything before its data, then 1 MiB at each of 256 places spread evenly over the data
      * (the last is its end). It tells models apart that somebody made; it does not prove that no bit is different. */
     char sha256[WR_SHA256_HEX];
+    bool sampled; /* a file was that large */
 } wr_decoder_info;
 
 /* Larger files of weights are hashed by samples: SHA-256 reads 1 to 2 GB/s, a disk less, and 4 GB at every start is what

@@ -59,6 +59,9 @@ struct wr_kv {
  * configuration asks for must be there, with its shape, and none that has no place. */
 wr_status wr_decoder_read(wr_decoder *decoder, wr_err *err);
 
+/* A stored tensor as a matrix, a vector with out 1. False when it is of another type or has more dimensions. */
+bool wr_decoder_blocks(const wr_tensor *tensor, wr_blocks *w);
+
 /* Learns from a run of n tokens of which a share was done in ns. */
 void wr_decoder_learn(const wr_decoder *decoder, size_t n, double share, uint64_t ns);
 

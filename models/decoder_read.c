@@ -50,6 +50,16 @@ static wr_status find_gguf(const wr_decoder *d, const char *name, wr_blocks *w, 
     return WR_OK;
 }
 
+bool wr_decoder_blocks(const wr_tensor *t, wr_blocks *w)
+{
+    if ((t->dtype != WR_F32 && t->dtype != WR_F16 && t->dtype != WR_BF16) || t->ndim < 1 || t->ndim > 2) return false;
+    w->type = t->dtype == WR_F32 ? WR_BLOCK_F32 : t->dtype == WR_F16 ? WR_BLOCK_F16 : WR_BLOCK_BF16;
+    w->out = t->ndim == 2 ? t->dim[0] : 1;
+    w->in = t->dim[t->ndim - 1];
+    w->data = t->data;
+    return true;
+}
+
 static wr_status find_stored(const wr_decoder *d, const char *name, wr_blocks *w, wr_err *err)
 {
     const wr_tensor *t = wr_tensors_find(d->tensors, name);
@@ -59,10 +69,7 @@ static wr_status find_stored(const wr_decoder *d, const char *name, wr_blocks *w
                        wr_dtype_name(t->dtype));
     if (t->ndim < 1 || t->ndim > 2)
         return wr_fail(err, WR_EFORMAT, "%s: tensor %s: %zu dimensions, expected 1 or 2", d->path, name, t->ndim);
-    w->type = t->dtype == WR_F32 ? WR_BLOCK_F32 : t->dtype == WR_F16 ? WR_BLOCK_F16 : WR_BLOCK_BF16;
-    w->out = t->ndim == 2 ? t->dim[0] : 1;
-    w->in = t->dim[t->ndim - 1];
-    w->data = t->data;
+    wr_decoder_blocks(t, w);
     return WR_OK;
 }
 
@@ -159,6 +166,7 @@ static wr_status divide_frequencies(wr_decoder *d, wr_err *err)
         if (!(factor[i] > 0)) return wr_fail(err, WR_EFORMAT, "%s: rope_freqs.weight: a factor is not above 0", d->path);
         d->turn[i] /= factor[i];
     }
+    d->info.rope_scaling = "factors";
     return st;
 }
 
@@ -179,7 +187,7 @@ static wr_status read_rest(wr_decoder *d, wr_err *err)
 /* What most bytes of weights are stored as, and whether any matrix of a layer is quantised. */
 static void judge_formats(wr_decoder *d)
 {
-    size_t bytes[WR_BLOCK_TYPES] = {0}, most = 0, n;
+    size_t *bytes = d->info.bytes, most = 0, n;
     const wr_blocks *ends[] = {&d->table, d->config.tied ? NULL : &d->head};
     for (size_t i = 0; i < 2; i++)
         if (ends[i] && wr_blocks_bytes(ends[i]->type, ends[i]->out, ends[i]->in, &n)) bytes[ends[i]->type] += n;

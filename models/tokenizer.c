@@ -256,3 +256,8 @@ size_t wr_tokenizer_bytes(const wr_tokenizer *tok, uint32_t id, char *out, size_
     }
     return n;
 }
+
+const char *wr_tokenizer_kind(const wr_tokenizer *tok)
+{
+    return !tok->bpe ? "WordPiece" : tok->bpe->bytes ? "byte-level BPE" : "SentencePiece BPE";
+}

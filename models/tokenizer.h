@@ -80,6 +80,7 @@ wr_tokens wr_tokens_first(const wr_tokens *tokens, size_t max);
  * hashes mean equal ids for every text, whatever files they came from. What stands around a text is not in it. */
 const char *wr_tokenizer_sha256(const wr_tokenizer *tok);
 
+const char *wr_tokenizer_kind(const wr_tokenizer *tok); /* "WordPiece", "byte-level BPE", "SentencePiece BPE" */
 size_t wr_tokenizer_vocab_size(const wr_tokenizer *tok);                 /* ids are < this, added tokens included  */
 const char *wr_tokenizer_token(const wr_tokenizer *tok, uint32_t id);    /* NULL when there is none; borrowed      */
 int64_t wr_tokenizer_id(const wr_tokenizer *tok, const char *token);     /* -1 when there is none                  */

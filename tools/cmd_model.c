@@ -5,8 +5,10 @@
 
 #include "data/command.h"
 #include "data/json.h"
+#include "models/decoder.h"
 #include "models/model.h"
 #include "models/prune.h"
+#include "tools/model_decoder.h"
 #include "tools/model_quantize.h"
 
 static const char *pooling_name(wr_pooling pooling)
@@ -104,6 +106,7 @@ static wr_status info(const struct args *args, int *exit_status, wr_err *err)
 {
     wr_model *model;
     wr_model_options defaults = {0};
+    if (wr_decoder_is(args->model)) return wr_model_decoder_info(args->model, args->json, err);
     wr_status st = wr_model_open(&model, args->model, &defaults, err);
     if (st) return st;
     if (args->json)
@@ -158,6 +161,7 @@ static wr_status verify(const struct args *args, int *exit_status, wr_err *err)
 {
     wr_quantize_args all = args->quantize;
     all.model = args->model, all.json = args->json;
+    if (wr_decoder_is(args->model)) return wr_model_decoder_verify(&all, exit_status, err);
     return wr_model_verify(&all, exit_status, err);
 }
 
