@@ -70,7 +70,4 @@ void wr_decoder_learn(const wr_decoder *decoder, size_t n, double share, uint64_
 /* y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i] (arXiv 1910.07467), sums by 16 partial ones. y may be x. */
 void wr_rms_norm(const float *x, const float *w, float eps, size_t n, float *y);
 
-/* a[i] = silu(a[i]) * b[i] (arXiv 2002.05202, SwiGLU), silu(x) = x / (1 + exp(-x)). */
-void wr_silu_times(float *a, const float *b, size_t n);
-
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "models/decoder_parts.h"
+#include "models/kernels.h"
 #include "models/kernels_blocks.h"
 #include "models/kernels_causal.h"
 
@@ -337,13 +338,14 @@ static void gate_task(void *arg, size_t i)
     size_t rows = p->rows - p->from, n = end - begin, row_bytes = 0, slot = take_slot(p);
     char *scratch = slot_memory(p, slot);
     float *mid = p->mid + p->from * ffn + begin, *y = (float *)(void *)(scratch + WR_BLOCK_PANEL_BYTES);
+    void (*silu_times)(float *y, const float *by, size_t n) = wr_kernels_get()->silu_times_f32;
     wr_blocks_bytes(up->w.type, 1, up->w.in, &row_bytes);
     wr_blocks part = {up->w.type, (const char *)up->w.data + begin * row_bytes, n, up->w.in};
     multiply(p, &(product){&p->l->gate, p->from, p->mid}, begin, end, scratch);
     wr_block_gemm(&part, form_of(p, &up->w, p->from), rows, 0, n, y, n, scratch);
     for (size_t r = 0; r < rows; r++) {
         if (up->bias) add_rows(y + r * n, up->bias + begin, n);
-        wr_silu_times(mid + r * ffn, y + r * n, n);
+        silu_times(mid + r * ffn, y + r * n, n);
     }
     give_slot(p, slot);
 }

@@ -69,6 +69,10 @@ typedef struct wr_kernels {
     /* y[r][i] = max(0, y[r][i] + bias[i]). */
     void (*bias_relu_f32)(float *y, const float *bias, size_t rows, size_t n);
 
+    /* y[i] = silu(y[i]) * by[i], silu(x) = x / (1 + exp(-x)) (arXiv 2002.05202, SwiGLU): (y * (t / (1 + e))) * by with
+     * e = exp(-|y|), t = e below 0 and 1 above, so that nothing overflows. |got - want| <= 1e-6 * |want| for |y| <= 87. */
+    void (*silu_times_f32)(float *y, const float *by, size_t n);
+
     /* x[r] = LayerNorm(x[r] + (y[r] + bias)): v -> (v - mean) / sqrt(variance + eps) * gamma + beta, two passes. */
     void (*add_norm_f32)(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
                          size_t rows, size_t n);

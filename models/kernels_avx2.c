@@ -128,6 +128,17 @@ static void bias_relu_f32(float *y, const float *bias, size_t rows, size_t n)
     each(y, bias, rows, n, relu);
 }
 
+static void silu_times_f32(float *y, const float *by, size_t n)
+{
+    const __m256 one = _mm256_set1_ps(1), zero = _mm256_setzero_ps();
+    for (size_t i = 0; i < n; i += 8) {
+        __m256 v = load(y + i, n - i), e = exp_f32(_mm256_or_ps(v, _mm256_set1_ps(-0.0f)));
+        __m256 top = _mm256_blendv_ps(one, e, _mm256_cmp_ps(v, zero, _CMP_LT_OQ));
+        v = _mm256_mul_ps(v, _mm256_div_ps(top, _mm256_add_ps(one, e)));
+        store(y + i, n - i, _mm256_mul_ps(v, load(by + i, n - i)));
+    }
+}
+
 /* Lanes 0..7 and 8..15 of the 16 partial sums are two registers; a step of 8 elements goes to them in turn: the sum
  * that was added to becomes the other one. Which of them is which does not matter when they are added in the end. */
 static void norm_row(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
@@ -339,6 +350,7 @@ void wr_kernels_init_avx2(wr_kernels *table)
     table->bias_f32 = bias_f32;
     table->bias_gelu_f32 = bias_gelu_f32;
     table->bias_relu_f32 = bias_relu_f32;
+    table->silu_times_f32 = silu_times_f32;
     table->add_norm_f32 = add_norm_f32;
     table->softmax_f32 = softmax_f32;
     table->gemm_f32 = gemm_f32;

@@ -124,6 +124,19 @@ static void bias_relu_f32(float *y, const float *bias, size_t rows, size_t n)
     each(y, bias, rows, n, relu);
 }
 
+static void silu_times_f32(float *y, const float *by, size_t n)
+{
+    const __m512 one = _mm512_set1_ps(1), zero = _mm512_setzero_ps();
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 mask = first(n - i);
+        __m512 v = _mm512_maskz_loadu_ps(mask, y + i);
+        __m512 e = exp_f32(_mm512_or_ps(v, _mm512_set1_ps(-0.0f)));
+        __m512 top = _mm512_mask_blend_ps(_mm512_cmp_ps_mask(v, zero, _CMP_LT_OQ), one, e);
+        v = _mm512_mul_ps(v, _mm512_div_ps(top, _mm512_add_ps(one, e)));
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(v, _mm512_maskz_loadu_ps(mask, by + i)));
+    }
+}
+
 static void norm_row(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
                      size_t n)
 {
@@ -322,6 +335,7 @@ void wr_kernels_init_avx512(wr_kernels *table)
     table->bias_f32 = bias_f32;
     table->bias_gelu_f32 = bias_gelu_f32;
     table->bias_relu_f32 = bias_relu_f32;
+    table->silu_times_f32 = silu_times_f32;
     table->add_norm_f32 = add_norm_f32;
     table->softmax_f32 = softmax_f32;
     table->gemm_f32 = gemm_f32;

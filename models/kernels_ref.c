@@ -84,6 +84,14 @@ static void bias_gelu_f32(float *y, const float *bias, size_t rows, size_t n)
         for (size_t i = 0; i < n; i++) y[i] = gelu(y[i] + bias[i]);
 }
 
+static void silu_times_f32(float *y, const float *by, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float e = exp_f32(-fabsf(y[i])), top = y[i] < 0 ? e : 1;
+        y[i] = y[i] * (top / (1 + e)) * by[i];
+    }
+}
+
 static void add_norm_f32(float *x, const float *y, const float *bias, const float *gamma, const float *beta, float eps,
                          size_t rows, size_t n)
 {
@@ -165,6 +173,7 @@ void wr_kernels_init_ref(wr_kernels *table)
         .bias_f32 = bias_f32,
         .bias_gelu_f32 = bias_gelu_f32,
         .bias_relu_f32 = bias_relu_f32,
+        .silu_times_f32 = silu_times_f32,
         .add_norm_f32 = add_norm_f32,
         .softmax_f32 = softmax_f32,
         .gemm_f32 = gemm_f32,

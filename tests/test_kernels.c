@@ -162,6 +162,48 @@ Test(kernels, gelu_of_large_numbers_is_the_number_or_nothing)
     cr_assert(fabsf(y[0]) < 1e-8f && y[1] == 1000 && y[2] == 0 && y[3] == 3e38f);
 }
 
+Test(kernels, silu_times_has_the_same_bits_on_every_isa)
+{
+    wr_kernels plain = ref();
+    FOR_EACH_ISA(k)
+    for (size_t i = 0; i < NSIZES; i++) {
+        wr_test_random random = {14 + i};
+        size_t n = sizes[i];
+        float *y = numbers(&random, n, 30), *by = numbers(&random, n, 2), *want = copy(y, n);
+        k.silu_times_f32(y, by, n);
+        plain.silu_times_f32(want, by, n);
+        cr_assert(memcmp(y, want, (n + 1) * sizeof *y) == 0, "%s, n %zu", k.isa, n);
+        free(y);
+        free(by);
+        free(want);
+    }
+}
+
+Test(kernels, silu_times_is_within_its_tolerance)
+{
+    enum { N = 400001 };
+    float *y = malloc(N * sizeof *y), *by = malloc(N * sizeof *by), *x = malloc(N * sizeof *x);
+    for (size_t i = 0; i < N; i++) {
+        x[i] = y[i] = -87 + 174.0f * (float)i / N;
+        by[i] = 1 + (float)(i % 7);
+    }
+    wr_kernels_get()->silu_times_f32(y, by, N);
+    for (size_t i = 0; i < N; i++) {
+        double v = x[i], want = v / (1 + exp(-v)) * by[i];
+        cr_assert_leq(fabs(y[i] - want), 1e-6 * fabs(want), "x %g: %g, expected %g", v, y[i], want);
+    }
+    free(x);
+    free(y);
+    free(by);
+}
+
+Test(kernels, silu_times_of_large_numbers_is_the_number_or_nothing)
+{
+    float y[4] = {-1000, 1000, 0, 3e38f}, by[4] = {1, 2, 3, 1};
+    wr_kernels_get()->silu_times_f32(y, by, 4);
+    cr_assert(fabsf(y[0]) < 1e-30f && y[1] == 2000 && y[2] == 0 && y[3] == 3e38f);
+}
+
 Test(kernels, add_norm_has_the_same_bits_on_every_isa)
 {
     wr_kernels plain = ref();
