@@ -8,18 +8,19 @@
 
 #include "data/mapfile.h"
 #include "tests/testlib.h"
+#include "tests/testlib_decoder.h"
 #include "tests/testlib_model.h"
 #include "tests/testlib_rank.h"
 
 #define NDOCS 300
-#define NQUERIES 12
+#define NQUERIES 8
 #define K 10
 #define CLIENTS 4
 #define ROUNDS 30
 
 static wr_test_service service;
 static uint32_t want[NQUERIES][K];
-static const char *const pipeline = "rrf(bm25,dense):40 > cross:12";
+static const char *const pipeline = "rrf(bm25,dense):40 > cross:12 > list[window=4,stride=2]:8";
 
 static void fail(const char *what)
 {
@@ -59,16 +60,18 @@ static void *client(void *arg)
 
 int main(void)
 {
-    char root[] = "/tmp/weir-stress-XXXXXX", dir[64], encoder[64], cross[64];
+    char root[] = "/tmp/weir-stress-XXXXXX", dir[64], encoder[64], cross[64], list[64];
     pthread_t thread[CLIENTS];
     if (!mkdtemp(root)) fail("no temporary folder");
     snprintf(dir, sizeof dir, "%s/index", root);
     snprintf(encoder, sizeof encoder, "%s/encoder", root);
     snprintf(cross, sizeof cross, "%s/cross", root);
+    snprintf(list, sizeof list, "%s/list", root);
     wr_test_model(encoder, false, 1);
     wr_test_model(cross, true, 2);
+    wr_test_decoder_write(list, &(wr_test_decoder){.type = "qwen2", .seed = 3});
     wr_test_index_dense(dir, NDOCS, encoder);
-    wr_test_service_open(&service, dir, 3, cross);
+    wr_test_service_open_list(&service, dir, 3, cross, list);
     for (size_t q = 0; q < NQUERIES; q++) {
         wr_response reply;
         ask(service.scratch, q, 0, &reply);

@@ -63,8 +63,13 @@ void wr_test_index_dense(const char *dir, size_t ndocs, const char *model_path)
 
 void wr_test_service_open(wr_test_service *s, const char *dir, unsigned threads, const char *cross)
 {
+    wr_test_service_open_list(s, dir, threads, cross, NULL);
+}
+
+void wr_test_service_open_list(wr_test_service *s, const char *dir, unsigned threads, const char *cross, const char *list)
+{
     wr_err err;
-    wr_loaded_options options = {.cross = &cross, .ncross = cross != NULL};
+    wr_loaded_options options = {.cross = &cross, .ncross = cross != NULL, .list = &list, .nlist = list != NULL};
     must(wr_pool_open(&s->pool, threads, wr_ranker_thread_start, &err), &err);
     must(wr_loaded_open(&s->loaded, &options, &err), &err);
     must(wr_ranker_open(&s->ranker, dir, s->loaded, s->pool, &err), &err);

@@ -26,6 +26,10 @@ typedef struct wr_test_service {
 
 /* Opens an index with `threads` workers and one scratch. cross may be NULL. */
 void wr_test_service_open(wr_test_service *service, const char *dir, unsigned threads, const char *cross);
+
+/* The same with a decoder, which may be NULL too. */
+void wr_test_service_open_list(wr_test_service *service, const char *dir, unsigned threads, const char *cross,
+                               const char *list);
 void wr_test_service_close(wr_test_service *service);
 
 #endif
