@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,8 @@ static wr_status divide_frequencies(wr_decoder *d, wr_err *err)
     if (!d->gguf || !has(d, "rope_freqs.weight")) return WR_OK;
     wr_status st = vector(d, "rope_freqs.weight", n, &factor, err);
     for (size_t i = 0; i < n && !st; i++) {
-        if (!(factor[i] > 0)) return wr_fail(err, WR_EFORMAT, "%s: rope_freqs.weight: a factor is not above 0", d->path);
+        if (!(factor[i] > 0) || isinf(factor[i]))
+            return wr_fail(err, WR_EFORMAT, "%s: rope_freqs.weight: a factor is no number above 0", d->path);
         d->turn[i] /= factor[i];
     }
     d->info.rope_scaling = "factors";

@@ -234,6 +234,16 @@ Test(decoder, windows_biases_and_odd_shapes)
     }
 }
 
+/* llama3: factor 8, low 1, high 4, of 64 positions. */
+static void llama3_frequencies(const wr_test_decoder *d, double *f)
+{
+    plain_frequencies(d, f);
+    for (size_t i = 0; i < d->head_dim / 2; i++) {
+        double wave = 2 * 3.141592653589793 / f[i], s = (64 / wave - 1) / 3;
+        f[i] = wave > 64 ? f[i] / 8 : wave < 16 ? f[i] : (1 - s) * f[i] / 8 + s * f[i];
+    }
+}
+
 Test(decoder, positions_are_scaled)
 {
     double f[64] = {0};
@@ -244,11 +254,7 @@ Test(decoder, positions_are_scaled)
     compare(&d, 40, f, 1e-4);
     d.more = ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
              "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":64,\"rope_theta\":10000.0}";
-    plain_frequencies(&full, f);
-    for (size_t i = 0; i < full.head_dim / 2; i++) {
-        double wave = 2 * 3.141592653589793 / f[i], s = (64 / wave - 1) / 3;
-        f[i] = wave > 64 ? f[i] / 8 : wave < 16 ? f[i] : (1 - s) * f[i] / 8 + s * f[i];
-    }
+    llama3_frequencies(&full, f);
     compare(&d, 40, f, 1e-4);
 }
 
@@ -364,18 +370,17 @@ Test(decoder, arguments_are_checked)
 
 /* ---- GGUF ---- */
 
-static void gguf_is(const wr_test_decoder *d, double tolerance)
+static void gguf_turns(const wr_test_decoder *d, const double *f, double tolerance)
 {
     uint32_t id[60];
     float got[VOCAB];
-    double wanted[VOCAB], f[64] = {0};
+    double wanted[VOCAB];
     wr_test_decoder full = wr_test_decoder_full(d);
     const char *path = wr_test_path("model.gguf");
     wr_test_decoder_write_gguf(path, d);
     bench b = open_path(path);
     wr_test_decoder_ids(d, id, 60);
     run(&b, id, 60, NULL, got);
-    plain_frequencies(&full, f);
     full.gguf = true;
     want(&full, id, 60, f, wanted);
     cr_assert_leq(distance(got, wanted), tolerance, "%s %s: %g", d->type, wr_block_name(d->format),
@@ -383,6 +388,14 @@ static void gguf_is(const wr_test_decoder *d, double tolerance)
     cr_assert_str_eq(wr_decoder_info_get(b.decoder)->format, wr_block_name(d->format));
     cr_assert_eq(wr_decoder_info_get(b.decoder)->tied, d->tied);
     close_bench(&b);
+}
+
+static void gguf_is(const wr_test_decoder *d, double tolerance)
+{
+    double f[64] = {0};
+    wr_test_decoder full = wr_test_decoder_full(d);
+    plain_frequencies(&full, f);
+    gguf_turns(d, f, tolerance);
 }
 
 /* Logits spread over some +-8. Floats: 1e-4. Blocks: activations are bytes, keys and values halves; what the products
@@ -396,6 +409,22 @@ Test(decoder, gguf_files_say_the_same)
             if (k) d.dim = 256, d.ffn = 512, d.heads = 4, d.kv_heads = 2, d.head_dim = 64;
             gguf_is(&d, wr_block_is_quantized(d.format) ? 1 : 1e-4);
         }
+}
+
+/* llama.cpp stores what llama3's scaling divides each frequency by. */
+Test(decoder, gguf_files_bring_llama3_s_factors)
+{
+    double plain[64] = {0}, f[64] = {0};
+    float factors[64];
+    for (size_t t = 0; t < NTYPES; t++) {
+        wr_test_decoder d = {.type = types[t], .seed = 60 + t, .factors = factors};
+        wr_test_decoder full = wr_test_decoder_full(&d);
+        plain_frequencies(&full, plain);
+        llama3_frequencies(&full, f);
+        for (size_t i = 0; i < full.head_dim / 2; i++) factors[i] = (float)(plain[i] / f[i]);
+        cr_assert(factors[0] == 1 && factors[full.head_dim / 2 - 1] == 8, "all three kinds occur");
+        gguf_turns(&d, f, 1e-4);
+    }
 }
 
 /* ---- transformers ---- */

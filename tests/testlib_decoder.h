@@ -27,6 +27,7 @@ typedef struct wr_test_decoder {
     bool widened;         /* written as F32, with the values that `format` rounds them to                            */
     size_t layers, dim, heads, kv_heads, head_dim, ffn, vocab, positions; /* vocab at least 300                      */
     size_t window;        /* mistral's sliding_window                                                                */
+    const float *factors; /* [head_dim / 2] rope_freqs.weight of a GGUF file, or NULL                                */
     bool gguf;            /* wr_test_decoder_tensor(): the values that a GGUF file has                               */
     bool tied;
     bool attention_bias;  /* llama: q, k, v and o; qwen2 has those of q, k and v anyway                              */

@@ -113,6 +113,7 @@ static void rename_tensor(const char *from, char *to, size_t cap)
     int n = 0;
     snprintf(to, cap, "%s",
              !strncmp(from, "lm_head", 7)      ? "output.weight"
+             : !strncmp(from, "rope_", 5)      ? from
              : !strncmp(from, "model.norm", 9) ? "output_norm.weight"
                                                : "token_embd.weight");
     if (sscanf(from, "model.layers.%u.%n", &layer, &n) != 1 || !n) return;
@@ -135,6 +136,18 @@ static void permute(wr_test_tensor *t, size_t head_dim)
     }
     free(t->data);
     t->data = out;
+}
+
+static size_t add_factors(const wr_test_decoder *d, wr_test_tensor **tensor, size_t n)
+{
+    size_t bytes = d->head_dim / 2 * sizeof *d->factors;
+    wr_test_tensor *all = realloc(*tensor, (n + 1) * sizeof *all), *last = all + n;
+    if (!all) abort();
+    *last = (wr_test_tensor){"rope_freqs.weight", WR_BLOCK_F32, 0, d->head_dim / 2, malloc(bytes), bytes};
+    if (!last->data) abort();
+    memcpy(last->data, d->factors, bytes);
+    *tensor = all;
+    return n + 1;
 }
 
 static unsigned ggml_type(wr_block_type type)
@@ -178,6 +191,7 @@ void wr_test_decoder_write_gguf(const char *path, const wr_test_decoder *wanted)
     size_t n = wr_test_decoder_tensors(&d, true, &tensor), keys = 2;
     for (size_t i = 0; i < n && !strcmp(arch, "llama"); i++)
         if (strstr(tensor[i].name, ".q_proj.") || strstr(tensor[i].name, ".k_proj.")) permute(&tensor[i], d.head_dim);
+    if (d.factors) n = add_factors(&d, &tensor, n);
     FILE *f = fopen(path, "wb+");
     if (!f) abort();
     fputs("GGUF", f);
