@@ -63,10 +63,10 @@ static void hash_weights(wr_decoder *d, wr_sha256 *hash, const char *name, const
         if (at / step % 16 == 15) give_back(d);
     }
     for (size_t i = 0; i < HASH_SAMPLES && sampled; i++) {
-        wr_sha256_add(hash, bytes + data_at + (data - step) / (HASH_SAMPLES - 1) * i, step);
+        size_t at = i + 1 < HASH_SAMPLES ? (data - step) / (HASH_SAMPLES - 1) * i : data - step;
+        wr_sha256_add(hash, bytes + data_at + at, step);
         if (i % 16 == 15) give_back(d);
     }
-    if (sampled) wr_sha256_add(hash, bytes + n - step, step);
     give_back(d);
 }
 

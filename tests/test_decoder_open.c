@@ -1,5 +1,7 @@
 /* Decoders that open, in one file or several, and those that are refused: one sentence that names what is wrong. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,7 @@
 
 #include "data/mapfile.h"
 #include "models/decoder.h"
+#include "models/gguf.h"
 #include "models/safetensors_write.h"
 #include "tests/testlib.h"
 #include "tests/testlib_decoder.h"
@@ -212,4 +215,116 @@ Test(decoder_open, info_and_hash_say_what_it_is)
     cr_assert_eq(wr_decoder_open(&a, dir, &(wr_decoder_options){.max_tokens = 5000}, &err), WR_EARG);
     wr_decoder_close(NULL);
     wr_kv_close(NULL);
+}
+
+Test(decoder_open, factors_of_positions_are_checked)
+{
+    const char *path = wr_test_path("m.gguf");
+    float factors[16] = {1, 1, 1, 2, 4, 8, 8, 8};
+    wr_test_decoder d = {.type = "llama", .seed = 6, .factors = factors};
+    wr_decoder *opened;
+    wr_err err;
+    wr_test_decoder_write_gguf(path, &d);
+    cr_assert_eq(wr_decoder_open(&opened, path, &weights_only, &err), WR_OK, "%s", err.text);
+    cr_assert_str_eq(wr_decoder_info_get(opened)->rope_scaling, "factors");
+    cr_assert_eq(wr_decoder_info_get(opened)->tensors, 22);
+    wr_decoder_close(opened);
+    static const float bad[] = {0, -1, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        factors[3] = bad[i];
+        wr_test_decoder_write_gguf(path, &d);
+        refuses(path, WR_EFORMAT, "rope_freqs.weight: a factor", "a factor");
+    }
+}
+
+/* ---- the hash of what is too large to be read ---- */
+
+enum { STEP = 1 << 20, SAMPLES = 256 };
+
+/* A GGUF file that is more than WR_DECODER_HASH_WHOLE long: one matrix is, and is a hole. */
+static const char *large_file(size_t *n, size_t *data_at)
+{
+    const char *path = wr_test_path("large.gguf");
+    wr_test_decoder d = {.type = "llama", .seed = 8, .format = WR_BLOCK_Q8_0, .tied = true};
+    wr_gguf *g;
+    wr_err err;
+    wr_test_decoder_write_gguf(path, &d);
+    cr_assert_eq(wr_gguf_open(&g, path, &err), WR_OK, "%s", err.text);
+    wr_gguf_bytes(g, n, data_at);
+    wr_gguf_close(g);
+    *n = WR_DECODER_HASH_WHOLE + 7 * STEP + 5;
+    cr_assert_eq(truncate(path, (off_t)*n), 0);
+    return path;
+}
+
+static void hash_of(const char *path, bool sampled, char *sha256)
+{
+    wr_decoder *d;
+    wr_err err;
+    cr_assert_eq(wr_decoder_open(&d, path, &weights_only, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(wr_decoder_info_get(d)->sampled, sampled);
+    memcpy(sha256, wr_decoder_info_get(d)->sha256, WR_SHA256_HEX);
+    wr_decoder_close(d);
+}
+
+/* Changes one byte, hashes, and changes it back. */
+static void hash_with(const char *path, size_t at, char *sha256)
+{
+    int fd = open(path, O_RDWR);
+    char was, other;
+    cr_assert(fd >= 0 && pread(fd, &was, 1, (off_t)at) == 1);
+    other = (char)(was ^ 1);
+    cr_assert(pwrite(fd, &other, 1, (off_t)at) == 1);
+    hash_of(path, true, sha256);
+    cr_assert(pwrite(fd, &was, 1, (off_t)at) == 1 && close(fd) == 0);
+}
+
+/* What the header promises, computed from the file by reading it. */
+static void plain_hash(const char *path, size_t n, size_t data_at, char *sha256)
+{
+    static char bytes[STEP];
+    char head[64];
+    FILE *f = fopen(path, "rb");
+    wr_sha256 *hash = wr_sha256_new();
+    wr_sha256_add(hash, head, (size_t)snprintf(head, sizeof head, "gguf %zu\n", n));
+    cr_assert(f && data_at < STEP && fread(bytes, 1, data_at, f) == data_at);
+    wr_sha256_add(hash, bytes, data_at);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        size_t at = data_at + (n - data_at - STEP) / (SAMPLES - 1) * i;
+        if (i + 1 == SAMPLES) at = n - STEP;
+        cr_assert(!fseeko(f, (off_t)at, SEEK_SET) && fread(bytes, 1, STEP, f) == STEP);
+        wr_sha256_add(hash, bytes, STEP);
+    }
+    wr_sha256_finish(hash, sha256);
+    fclose(f);
+}
+
+Test(decoder_open, large_files_are_hashed_by_samples)
+{
+    size_t n, data_at;
+    const char *path = large_file(&n, &data_at);
+    char sha256[WR_SHA256_HEX], other[WR_SHA256_HEX];
+    hash_of(path, true, sha256);
+    plain_hash(path, n, data_at, other);
+    cr_assert_str_eq(sha256, other);
+    size_t stride = (n - data_at - STEP) / (SAMPLES - 1);
+    size_t seen[] = {data_at, data_at + STEP - 1, data_at + 100 * stride, data_at + 254 * stride + 9, n - STEP, n - 1};
+    for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
+        hash_with(path, seen[i], other);
+        cr_assert_str_neq(sha256, other, "byte %zu", seen[i]);
+    }
+    hash_with(path, data_at + STEP + 1, other); /* between two samples: not seen, as the header says */
+    cr_assert_str_eq(sha256, other);
+    cr_assert_eq(truncate(path, (off_t)n - 1), 0);
+    hash_of(path, true, other);
+    cr_assert_str_neq(sha256, other, "the length");
+}
+
+Test(decoder_open, files_up_to_the_limit_are_hashed_whole)
+{
+    size_t n, data_at;
+    const char *path = large_file(&n, &data_at);
+    char sha256[WR_SHA256_HEX];
+    cr_assert_eq(truncate(path, (off_t)WR_DECODER_HASH_WHOLE), 0);
+    hash_of(path, false, sha256);
 }
