@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from . import data, loop, mine
-from .teacher import encode_states
+from .teacher import States
 
 
 def ndcg(ranking, grades, depth=10):
@@ -105,41 +105,62 @@ def judge_cross(student, words, pools, tokens=128):
 
 
 @torch.inference_mode()
-def sparse_pools(encoder, words, pools, device, tokens=254):
-    """[(pool, {text: last states})]: the same for every head on this encoder."""
+def sparse_pools(encoder, words, pools, folder, device, tokens=254):
+    """[(pool, {text: last states})]: the same for every head on this encoder; kept in `folder`, so a name for each choice
+    of topics."""
     out = []
     for pool in pools:
-        texts, kept = sorted(set(pool.texts.values())), {}
-
-        def take(row, states):
-            kept[texts[row]] = states.to(torch.bfloat16).clone()
-
-        encode_states(encoder, words.ids(texts, tokens), 16, device, take)
-        out.append((pool, kept))
+        texts = sorted(set(pool.texts.values()))
+        states = States.write(Path(folder) / f"{pool.name}-{len(pool.topics)}-{len(texts)}", encoder, words.ids(texts, tokens),
+                              device, 16, unit=False)
+        out.append((pool, {text: states.of(n) for n, text in enumerate(texts)}))
     return out
 
 
-@torch.inference_mode()
-def judge_sparse(head, idf, words, encoded):
-    """({collection/topic: nDCG@10}, mean number of tokens of a document that weigh anything)."""
-    out, terms, seen = {}, 0.0, 0
-    for pool, states in encoded:
-        asked = {q: sorted(v for v in set(words.ids([q], 64)[0]) if idf[v] > 0) for q in pool.queries.values()}
-        tokens = sorted({v for query in asked.values() for v in query})
-        column, texts = {v: n for n, v in enumerate(tokens)}, sorted(states)
-        weight = torch.cat([head.weights([states[t].float() for t in texts[n:n + 64]], torch.tensor(tokens))
-                            for n in range(0, len(texts), 64)])
-        row = {text: n for n, text in enumerate(texts)}
+class Weighed:
+    """What a sparse head says of the pools' documents: weights of the topics' tokens for all of them, and of the whole
+    vocabulary for some, which are counted.
 
-        def score(query, documents):
-            own = asked[query]
-            return weight[[row[d] for d in documents]][:, [column[v] for v in own]] @ idf[own]
+    Every second of the counted ones is for choosing thresholds, the others are to see whether a threshold holds. No
+    judgment takes part in either.
+    """
 
-        out.update({f"{pool.name}/{t}": v for t, v in pool.measure(score).items()})
-        some = [states[t].float() for t in texts[::max(1, len(texts) // 20)]]
-        whole = head.weights(some, torch.arange(len(idf)))
-        terms, seen = terms + float(((whole > 0) & (idf > 0)).sum()), seen + len(some)
-    return out, terms / max(seen, 1)
+    @torch.inference_mode()
+    def __init__(self, head, idf, words, encoded, counted=40):
+        self.idf, self.pools, self.counted = idf, [], ([], [])
+        ordinary = (idf > 0).nonzero()[:, 0]
+        for pool, states in encoded:
+            asked = {q: sorted(v for v in set(words.ids([q], 64)[0]) if idf[v] > 0) for q in pool.queries.values()}
+            tokens, texts = torch.tensor(sorted({v for query in asked.values() for v in query})), sorted(states)
+            weight = torch.cat([head.weights([states[t].float() for t in texts[n:n + 64]], tokens)
+                                for n in range(0, len(texts), 64)])
+            self.pools.append((pool, asked, {int(v): n for n, v in enumerate(tokens)}, {t: n for n, t in enumerate(texts)}, weight))
+            for n, text in enumerate(texts[::max(1, len(texts) // counted)][:counted]):
+                w = head.weights([states[text].float()], ordinary)[0]
+                self.counted[n % 2].append(w[w > 0])
+
+    def tokens(self, half, threshold=0.0):
+        """Tokens of a document that weigh more than `threshold`, a mean over one half of the counted documents."""
+        return sum(int((w > threshold).sum()) for w in self.counted[half]) / len(self.counted[half])
+
+    def threshold(self, tokens):
+        """The largest weight that must count as none so that so many tokens of a document stay, on the choosing half."""
+        values = torch.cat(self.counted[0]).sort(descending=True).values
+        place = round(tokens * len(self.counted[0]))
+        return float(values[place]) if place < len(values) else 0.0
+
+    def measure(self, threshold=0.0):
+        """{collection/topic: nDCG@10}; weights up to `threshold` count as none."""
+        out = {}
+        for pool, asked, column, row, weight in self.pools:
+            kept = weight * (weight > threshold)
+
+            def score(query, documents):
+                own = asked[query]
+                return kept[[row[d] for d in documents]][:, [column[v] for v in own]] @ self.idf[own]
+
+            out.update({f"{pool.name}/{t}": v for t, v in pool.measure(score).items()})
+        return out
 
 
 def save(path, values):
