@@ -162,6 +162,26 @@ Test(rerank, a_letter_that_is_not_among_the_thirty_best_has_no_logit)
     json_decref(best);
 }
 
+Test(rerank, pointwise_gives_each_text_a_score_of_its_own)
+{
+    json_t *all = parsed(RUN(texts, 0, "--model", model, "--query", "q", "--pointwise", "--json"));
+    const json_t *results = json_object_get(all, "results");
+    cr_assert_eq(json_array_size(results), 6u);
+    for (size_t i = 0; i < 6; i++) {
+        const json_t *one = json_array_get(results, i);
+        double score = json_real_value(json_object_get(one, "score"));
+        if (i) cr_assert_geq(json_real_value(json_object_get(json_array_get(results, i - 1), "score")), score);
+        if (strcmp(json_string_value(json_object_get(one, "id")), "3")) continue;
+        char *alone = RUN("winter\n", 0, "--model", model, "--query", "q", "--pointwise", "--prompt", "yesno"), *end;
+        cr_assert_float_eq(strtod(alone + 2, &end), score, 1e-6, "%s", alone);
+        free(alone);
+    }
+    char *monot5 = RUN(texts, 0, "--model", model, "--query", "q", "--pointwise", "--prompt", "monot5");
+    cr_assert_neq(monot5[0], 0);
+    free(monot5);
+    json_decref(all);
+}
+
 Test(rerank, no_texts_are_an_empty_order)
 {
     json_t *reply = parsed(RUN("", 0, "--model", model, "--query", "q", "--json"));
@@ -181,6 +201,10 @@ Test(rerank, what_does_not_go_together_is_a_usage_error)
     free(RUN("", 2, "--model", model, "--query", "q", "--window", "27"));
     free(RUN("", 2, "--model", model, "--query", "q", "--window", "5", "--stride", "6"));
     free(RUN("", 2, "--model", model, "--query", "q", "--exit", "1"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--prompt", "yesno"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--pointwise", "--prompt", "paper"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--pointwise", "--window", "5"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--instruction", "x"));
     free(RUN("", 2, "--model", model, "--query", "q", "--precision", "bf16"));
     free(RUN("", 2, "--model", cross, "--query", "q", "--listwise"));
     free(RUN("", 2, "--model", cross, "--query", "q", "--window", "5"));

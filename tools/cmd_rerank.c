@@ -9,6 +9,7 @@
 #include "models/find.h"
 #include "models/model.h"
 #include "ranker/rank.h"
+#include "ranker/rerank_pointwise.h"
 #include "tools/rerank.h"
 
 wr_status wr_rerank_read(wr_texts *texts, wr_err *err)
@@ -76,7 +77,8 @@ static wr_status check(const wr_rerank_options *args, wr_err *err)
 {
     const struct { const char *name; bool given; } decoders[] = {
         {"listwise", args->listwise},           {"prompt", args->prompt},   {"logits", args->logits},
-        {"chat-template", args->chat_template}, {"window", args->window > 0}, {"stride", args->stride > 0}};
+        {"chat-template", args->chat_template}, {"window", args->window > 0}, {"stride", args->stride > 0},
+        {"instruction", args->instruction}};
     for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++)
         if (decoders[i].given)
             return wr_fail(err, WR_EARG, "--%s goes with a decoder, and %s is none", decoders[i].name,
@@ -137,12 +139,14 @@ static int run(int argc, char **argv)
          &args.model},
         {"query", "TEXT", "what the texts are ranked for", WR_OPT_TEXT, &args.query},
         {"json", NULL, "one JSON object instead of lines", WR_OPT_FLAG, &args.json},
-        {"pointwise", NULL, "one score a text (the default for a cross-encoder)", WR_OPT_FLAG, &args.pointwise},
+        {"pointwise", NULL, "one score a text, by the logits of yes and no with a decoder (a cross-encoder's default)", WR_OPT_FLAG, &args.pointwise},
         {"listwise", NULL, "a decoder orders lists, by the logits of one token (its default)", WR_OPT_FLAG, &args.listwise},
-        {"prompt", "KIND", "listwise: template or paper (template)", WR_OPT_TEXT, &args.prompt},
+        {"prompt", "KIND", "listwise: template or paper (template); pointwise: yesno or monot5 (by the model)", WR_OPT_TEXT, &args.prompt},
         {"window", "N", "listwise: texts of a prompt (20)", WR_OPT_SIZE, &args.window},
         {"stride", "N", "listwise: texts from one window to the next (half of it)", WR_OPT_SIZE, &args.stride},
         {"logits", "KIND", "listwise: letters, or top30 as published code has them (letters)", WR_OPT_TEXT, &args.logits},
+        {"instruction", "TEXT", "pointwise, yesno: what relevant means (\"" WR_INSTRUCTION "\")", WR_OPT_TEXT,
+         &args.instruction},
         {"chat-template", "FILE", "a chat template in the place of the decoder's own", WR_OPT_TEXT, &args.chat_template},
         {"precision", "P", "arithmetic: fp32, bf16 or int8 (as the model is stored; a decoder always is)", WR_OPT_TEXT, &args.precision},
         {"exit", "L", "layers to run (all)", WR_OPT_SIZE, &args.exit},

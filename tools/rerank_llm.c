@@ -7,8 +7,10 @@
 
 #include "data/json.h"
 #include "data/pool.h"
+#include "indexer/topk.h"
 #include "ranker/rank.h"
 #include "ranker/rerank_listwise.h"
+#include "ranker/rerank_pointwise.h"
 
 bool wr_rerank_is_llm(const wr_rerank_options *options)
 {
@@ -42,7 +44,9 @@ static wr_status check(const wr_rerank_options *o, wr_err *err)
     if (o->keep < 1) return wr_fail(err, WR_EARG, "--keep goes with a cross-encoder, %s is a decoder", o->model);
     if (o->precision && strcmp(o->precision, "stored"))
         return wr_fail(err, WR_EARG, "--precision %s: a decoder is multiplied as it is stored", o->precision);
-    if (o->pointwise) return wr_fail(err, WR_EUNSUPPORTED, "--pointwise: decoders rank lists only");
+    if (o->pointwise && (o->window || o->stride || o->logits))
+        return wr_fail(err, WR_EARG, "--window, --stride and --logits go with --listwise");
+    if (!o->pointwise && o->instruction) return wr_fail(err, WR_EARG, "--instruction goes with --pointwise");
     return WR_OK;
 }
 
@@ -122,6 +126,45 @@ static wr_status by_windows(run *r, wr_err *err)
     return st ? st : print_order(r, &list, err);
 }
 
+/* ---- pointwise ---- */
+
+static wr_status read_pointwise(const wr_rerank_options *o, wr_pointwise_options *out, wr_err *err)
+{
+    bool monot5;
+    *out = (wr_pointwise_options){.judge = WR_JUDGE_AUTO};
+    wr_status st = read_choice("prompt", o->prompt, "yesno", "monot5", &monot5, err);
+    if (o->prompt) out->judge = monot5 ? WR_JUDGE_MONOT5 : WR_JUDGE_YESNO;
+    if (o->instruction) out->instruction = (wr_text){o->instruction, strlen(o->instruction)};
+    return st;
+}
+
+static wr_status print_scores(run *r, const float *score, wr_err *err)
+{
+    size_t n = r->texts.n;
+    uint32_t *order = wr_arena_alloc(&r->arena, n * sizeof *order);
+    float *sorted = wr_arena_alloc(&r->arena, n * sizeof *sorted);
+    if (!order || !sorted) return wr_fail(err, WR_ENOMEM, "order: out of memory");
+    for (size_t i = 0; i < n; i++) order[i] = (uint32_t)i, sorted[i] = score[i];
+    wr_hits_sort(order, sorted, n);
+    return wr_rerank_print(&r->texts, order, score, r->options->json, err);
+}
+
+static wr_status by_texts(run *r, wr_err *err)
+{
+    const wr_text query = {r->options->query, strlen(r->options->query)};
+    size_t n = r->texts.n, done;
+    wr_pointwise_options options;
+    wr_pointwise judge;
+    wr_status st = read_pointwise(r->options, &options, err);
+    if (st) return st;
+    float *score = wr_arena_alloc(&r->arena, n * sizeof *score);
+    bool *cut = wr_arena_alloc(&r->arena, n * sizeof *cut);
+    if (!score || !cut) return wr_fail(err, WR_ENOMEM, "scores: out of memory");
+    st = wr_pointwise_begin(&judge, r->llm, &options, query, &r->arena, err);
+    if (!st) st = wr_pointwise_run(&judge, r->texts.text, n, r->pool, NULL, score, cut, &done, err);
+    return st ? st : print_scores(r, score, err);
+}
+
 /* ---- the command ---- */
 
 /* Address space for what is kept of a list: its passages' places, its windows' logits. */
@@ -137,7 +180,7 @@ wr_status wr_rerank_llm(const wr_rerank_options *options, wr_err *err)
     if (!st) st = wr_pool_open(&r.pool, (unsigned)options->threads, wr_ranker_thread_start, err);
     if (!st && options->json && !(r.windows = json_array())) st = wr_fail(err, WR_ENOMEM, "reply: out of memory");
     if (!st) st = wr_rerank_read(&r.texts, err);
-    if (!st) st = by_windows(&r, err);
+    if (!st) st = (options->pointwise ? by_texts : by_windows)(&r, err);
     wr_texts_release(&r.texts);
     json_decref(r.windows);
     wr_llm_close(r.llm);
