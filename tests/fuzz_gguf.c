@@ -34,14 +34,22 @@ static void read_all(const wr_gguf *g)
     }
 }
 
-/* A real file, kept in memory: opening asks for its absolute path, which a memfd has not. */
-static const char *as_file(const uint8_t *bytes, size_t n)
+static char path[] = "/tmp/weir-fuzz-XXXXXX";
+
+static void leave(void)
 {
-    static char path[] = "/dev/shm/weir-fuzz-XXXXXX";
+    unlink(path);
+}
+
+/* A real file: opening asks for its absolute path, which a memfd has not. */
+static void as_file(const uint8_t *bytes, size_t n)
+{
     static int fd = -1;
-    if (fd < 0) fd = mkstemp(path);
+    if (fd < 0) {
+        fd = mkstemp(path);
+        atexit(leave);
+    }
     need(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, bytes, n, 0) == (ssize_t)n);
-    return path;
 }
 
 static void run(const wr_decoder *d)
@@ -75,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)
     }
     read_all(g);
     wr_gguf_close(g);
-    const char *path = as_file(input, n);
+    as_file(input, n);
     for (int weights_only = 0; weights_only < 2; weights_only++) {
         wr_decoder *d;
         wr_decoder_options options = {.weights_only = weights_only};
