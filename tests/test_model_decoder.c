@@ -105,6 +105,7 @@ Test(model_decoder, info_says_what_a_file_is, .init = redirect)
              "weights       Q8_0 %.1f MB; 21 tensors in 1 file of %.1f MB\n"
              "tokenizer     byte-level BPE, %zu tokens\n"
              "template      of the model\n"
+             "windows       of up to 26 passages, ordered by one token\n"
              "sha256        %s\n",
              info->path, matrices + norms, (double)matrices * 34 / 32 / 1e6, (double)info->file_bytes / 1e6,
              wr_tokenizer_vocab_size(wr_decoder_tokenizer(d)), info->sha256);
@@ -124,7 +125,7 @@ Test(model_decoder, info_in_json_has_every_size, .init = redirect)
     wr_err err;
     cr_assert_eq(wr_json_parse(&got, text, strlen(text), "info", &err), WR_OK, "%s", err.text);
     const char *kind, *type, *architecture, *scaling, *format, *tokenizer, *of, *sha256;
-    int layers, dim, heads, kv_heads, head_dim, ffn, vocab, positions, window, tied, template, tokens;
+    int layers, dim, heads, kv_heads, head_dim, ffn, vocab, positions, window, tied, template, tokens, passages;
     double base, factor;
     json_t *weights;
     cr_assert_eq(json_unpack(got, "{s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:b,s:s,s:o}", "kind", &kind,
@@ -133,13 +134,14 @@ Test(model_decoder, info_in_json_has_every_size, .init = redirect)
                              "positions", &positions, "window", &window, "tied", &tied, "format", &format, "weights",
                              &weights),
                  0);
-    cr_assert_eq(json_unpack(got, "{s:{s:f,s:s,s:f},s:{s:s,s:i},s:b,s:s,s:s}", "rope", "base", &base, "scaling", &scaling,
+    cr_assert_eq(json_unpack(got, "{s:{s:f,s:s,s:f},s:{s:s,s:i},s:b,s:i,s:s,s:s}", "rope", "base", &base, "scaling", &scaling,
                              "factor", &factor, "tokenizer", "kind", &tokenizer, "tokens", &tokens, "chat_template",
-                             &template, "sha256", &sha256, "sha256_of", &of),
+                             &template, "window_passages", &passages, "sha256", &sha256, "sha256_of", &of),
                  0);
     cr_assert(!strcmp(kind, "decoder") && !strcmp(type, "qwen3") && !strcmp(architecture, "Qwen3ForCausalLM"));
     cr_assert(layers == 2 && dim == 64 && heads == 4 && kv_heads == 2 && head_dim == 16 && ffn == 128 && vocab == 320);
     cr_assert(positions == 4096 && window == 0 && tied && template && tokens > 256 && tokens <= vocab);
+    cr_assert_eq(passages, 26);
     cr_assert(!strcmp(format, "BF16") && json_object_size(weights) == 1 && json_object_get(weights, "BF16"));
     cr_assert(!strcmp(scaling, "none") && base == 10000 && factor == 1 && !strcmp(of, "all") && strlen(sha256) == 64);
     cr_assert_str_eq(tokenizer, "byte-level BPE");

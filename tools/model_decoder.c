@@ -7,6 +7,7 @@
 #include "models/blocks.h"
 #include "models/decoder.h"
 #include "models/decoder_verify.h"
+#include "ranker/listwise.h"
 
 /* One sentence. */
 #define MISSED 320
@@ -35,6 +36,14 @@ static void print_weights(const wr_decoder_info *info)
            (double)info->file_bytes / 1e6);
 }
 
+/* The passages of a window that one token can order: letters of the vocabulary. */
+static size_t letters_of(const wr_tokenizer *tok)
+{
+    wr_letters letters;
+    wr_err err;
+    return wr_letters_find(&letters, tok, &err) ? 0 : letters.n;
+}
+
 static void print_text(const wr_decoder *decoder)
 {
     const wr_decoder_info *info = wr_decoder_info_get(decoder);
@@ -50,6 +59,10 @@ static void print_text(const wr_decoder *decoder)
     print_weights(info);
     if (tok) printf("tokenizer     %s, %zu tokens\n", wr_tokenizer_kind(tok), wr_tokenizer_vocab_size(tok));
     if (tok) printf("template      %s\n", wr_decoder_chat(decoder) ? "of the model" : "none");
+    if (tok && letters_of(tok))
+        printf("windows       of up to %zu passages, ordered by one token\n", letters_of(tok));
+    else if (tok)
+        printf("windows       none: the vocabulary has no letters\n");
     printf("sha256        %s%s\n", info->sha256, info->sampled ? " (of samples)" : "");
 }
 
@@ -94,7 +107,8 @@ static wr_status print_json(const wr_decoder *decoder, wr_err *err)
         failed = json_object_set_new(reply, "tokenizer",
                                      json_pack("{s:s,s:I}", "kind", wr_tokenizer_kind(tok), "tokens",
                                                (json_int_t)wr_tokenizer_vocab_size(tok))) ||
-                 json_object_set_new(reply, "chat_template", json_boolean(wr_decoder_chat(decoder) != NULL));
+                 json_object_set_new(reply, "chat_template", json_boolean(wr_decoder_chat(decoder) != NULL)) ||
+                 json_object_set_new(reply, "window_passages", json_integer((json_int_t)letters_of(tok)));
     failed = failed || json_object_set_new(reply, "sha256", json_string(info->sha256)) ||
              json_object_set_new(reply, "sha256_of", json_string(info->sampled ? "samples" : "all")) ||
              json_dumpf(reply, stdout, JSON_INDENT(2));
