@@ -163,7 +163,7 @@ train-check: $(B)/weir ## checks the recipes in tools/train; PYTHON=the interpre
 test: $(READY) ## sets up, builds, runs every test; ends with "N passed, N failed, N skipped"
 	@$(MAKE) --no-print-directory layers check
 
-check: $(MODEL)/config.json $(B)/weir $(TESTS)
+check: $(MODEL)/config.json $(B)/weir $(B)/tests/golden/tiny_decoder $(TESTS)
 	@WEIR=$(B)/weir MODEL=$(MODEL) tests/run test $(B)/log $(TESTS)
 
 test-%: $(B)/tests/test_% ## builds and runs one module's tests (make test-topk)

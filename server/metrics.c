@@ -23,7 +23,7 @@ typedef struct histogram {
 static const unsigned statuses[] = {200, 400, 401, 404, 405, 413, 422, 429, 500, 503, 504};
 #define STATUSES (sizeof statuses / sizeof statuses[0])
 
-static const char *const stages[] = {"bm25", "sparse", "dense", "rrf", "lin", "cross", "list", "encode", "other"};
+static const char *const stages[] = {"bm25", "sparse", "dense", "rrf", "lin", "cross", "list", "pointwise", "encode", "other"};
 #define STAGES (sizeof stages / sizeof stages[0])
 #define STAGE_ENCODE (STAGES - 2)
 

@@ -111,6 +111,15 @@ static bool direction_check(wr_text direction, wr_problem *problem)
                           "truncation_direction: texts are cut on the right only");
 }
 
+static bool read_mode(wr_rerank_args *args, wr_text mode, wr_problem *problem)
+{
+    static const char *const names[] = {[WR_RERANK_LISTWISE] = "listwise", [WR_RERANK_POINTWISE] = "pointwise"};
+    for (size_t i = WR_RERANK_LISTWISE; i <= WR_RERANK_POINTWISE && mode.bytes; i++)
+        if (mode.n == strlen(names[i]) && !memcmp(mode.bytes, names[i], mode.n)) args->mode = (wr_rerank_mode)i;
+    if (!mode.bytes || args->mode != WR_RERANK_ANY) return true;
+    return wr_problem_set(problem, WR_PROBLEM_INVALID_FIELD, "mode", "mode: expected listwise or pointwise");
+}
+
 static bool finish_rerank(wr_rerank_args *args, json_t *texts, const char *field, double budget_ms, wr_problem *problem)
 {
     if (json_object_get(args->root, "budget_ms") && !json_is_null(json_object_get(args->root, "budget_ms"))) {
@@ -140,6 +149,7 @@ static bool one_of(const wr_rerank_args *args, const char *a, const char *b, boo
 bool wr_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_problem *problem)
 {
     json_t *documents = NULL, *texts = NULL;
+    wr_text mode = {0};
     size_t top_n = 1, top_k = 1;
     double budget_ms = 0;
     *args = (wr_rerank_args){.truncate = true};
@@ -152,12 +162,14 @@ bool wr_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_proble
         {"model", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &args->model},
         {"return_documents", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->return_text},
         {"truncation", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->truncate},
+        {"mode", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &mode},
         {"budget_ms", WR_FIELD_DOUBLE, WR_FIELD_NULLABLE, &budget_ms},
         {"strict", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->strict},
         {0}};
     if (!wr_body_read(&args->root, body, n, fields, problem)) return false;
     bool named = !json_is_null(json_object_get(args->root, "top_n")) && json_object_get(args->root, "top_n");
-    bool ok = one_of(args, "documents", "texts", true, problem) && one_of(args, "top_n", "top_k", false, problem);
+    bool ok = one_of(args, "documents", "texts", true, problem) && one_of(args, "top_n", "top_k", false, problem) &&
+              read_mode(args, mode, problem);
     if (ok && (top_n == 0 || top_k == 0))
         ok = wr_problem_set(problem, WR_PROBLEM_INVALID_FIELD, top_n ? "top_k" : "top_n", "%s: 0, expected 1 or more",
                             top_n ? "top_k" : "top_n");
@@ -170,7 +182,7 @@ bool wr_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_proble
 bool wr_tei_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_problem *problem)
 {
     json_t *texts = NULL;
-    wr_text direction = {0};
+    wr_text direction = {0}, mode = {0};
     double budget_ms = 0;
     *args = (wr_rerank_args){.truncate = true};
     const wr_field fields[] = {
@@ -180,11 +192,14 @@ bool wr_tei_rerank_parse(const char *body, size_t n, wr_rerank_args *args, wr_pr
         {"return_text", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->return_text},
         {"truncate", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->truncate},
         {"truncation_direction", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &direction},
+        {"model", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &args->model},
+        {"mode", WR_FIELD_TEXT, WR_FIELD_NULLABLE, &mode},
         {"budget_ms", WR_FIELD_DOUBLE, WR_FIELD_NULLABLE, &budget_ms},
         {"strict", WR_FIELD_BOOL, WR_FIELD_NULLABLE, &args->strict},
         {0}};
     if (!wr_body_read(&args->root, body, n, fields, problem)) return false;
-    if (direction_check(direction, problem) && finish_rerank(args, texts, "texts", budget_ms, problem)) return true;
+    if (direction_check(direction, problem) && read_mode(args, mode, problem) &&
+        finish_rerank(args, texts, "texts", budget_ms, problem)) return true;
     wr_rerank_release(args);
     return false;
 }

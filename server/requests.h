@@ -36,12 +36,15 @@ bool wr_search_parse(const char *body, size_t n, wr_search_args *args, wr_proble
 void wr_search_release(wr_search_args *args);
 
 /* POST /v1/rerank (Cohere, Jina, Voyage): {"query", "documents" | "texts", "top_n" | "top_k", "model",
- * "return_documents", "truncation", "budget_ms", "strict"}, documents being strings or {"text"}.
- * POST /rerank (TEI): {"query", "texts", "raw_scores", "return_text", "truncate", "truncation_direction", "budget_ms",
- * "strict"}. */
+ * "return_documents", "truncation", "mode", "budget_ms", "strict"}, documents being strings or {"text"}.
+ * POST /rerank (TEI): {"query", "texts", "raw_scores", "return_text", "truncate", "truncation_direction", "model", "mode",
+ * "budget_ms", "strict"}. */
+typedef enum wr_rerank_mode { WR_RERANK_ANY, WR_RERANK_LISTWISE, WR_RERANK_POINTWISE } wr_rerank_mode;
+
 typedef struct wr_rerank_args {
     json_t *root;
     wr_text query, model; /* model.n 0 = the first one loaded */
+    wr_rerank_mode mode;
     wr_text *text;        /* [n] */
     size_t n, top_n;      /* top_n 1..n */
     double budget_ms;

@@ -158,6 +158,24 @@ Test(requests, top_n_beyond_the_documents_is_all_of_them)
     wr_rerank_release(&args);
 }
 
+Test(requests, a_mode_says_how_a_decoder_ranks)
+{
+    static const struct { rerank_parser parse; const char *body; wr_rerank_mode mode; } cases[] = {
+        {wr_rerank_parse, "{\"query\":\"q\",\"documents\":[\"a\"]}", WR_RERANK_ANY},
+        {wr_rerank_parse, "{\"query\":\"q\",\"documents\":[\"a\"],\"mode\":null}", WR_RERANK_ANY},
+        {wr_rerank_parse, "{\"query\":\"q\",\"documents\":[\"a\"],\"mode\":\"listwise\"}", WR_RERANK_LISTWISE},
+        {wr_tei_rerank_parse, "{\"query\":\"q\",\"texts\":[\"a\"],\"mode\":\"pointwise\",\"model\":\"m\"}", WR_RERANK_POINTWISE}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        wr_rerank_args args;
+        wr_problem problem = {0};
+        cr_assert(cases[i].parse(cases[i].body, strlen(cases[i].body), &args, &problem), "%s", problem.detail.text);
+        cr_assert_eq(args.mode, cases[i].mode);
+        wr_rerank_release(&args);
+    }
+    rerank_refuses(wr_rerank_parse, "{\"query\":\"q\",\"documents\":[\"a\"],\"mode\":\"list\"}", WR_PROBLEM_INVALID_FIELD, "mode");
+    rerank_refuses(wr_tei_rerank_parse, "{\"query\":\"q\",\"texts\":[\"a\"],\"mode\":1}", WR_PROBLEM_INVALID_FIELD, "mode");
+}
+
 Test(requests, what_cannot_be_reranked_is_refused)
 {
     rerank_refuses(wr_rerank_parse, "{\"documents\":[\"a\"]}", WR_PROBLEM_MISSING_FIELD, "query");
