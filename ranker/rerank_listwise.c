@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/generate.h"
+
 static wr_status check(wr_listwise *list, wr_err *err)
 {
     wr_listwise_options *o = &list->options;
@@ -38,7 +40,11 @@ wr_status wr_listwise_begin(wr_listwise *list, wr_llm *llm, const wr_listwise_op
     return WR_OK;
 }
 
-/* ---- one window ---- */
+/* ---- one window, by one token ---- */
+
+/* Tokens of a free answer: 26 letters in brackets with what stands between them are 130, twice as many are a model that
+ * explains itself. */
+#define ANSWER_MAX 260
 
 /* The logits behind a prompt, those of the window's n letters into logit[n]. */
 static wr_status read_letters(const wr_listwise *list, const wr_tokens *ids, size_t n, wr_pool *pool, wr_arena *arena,
@@ -60,6 +66,81 @@ static wr_status read_letters(const wr_listwise *list, const wr_tokens *ids, siz
     return WR_OK;
 }
 
+/* ---- answers that are generated ---- */
+
+/* "B] > [A] > [C" */
+static wr_status spell(const size_t *order, size_t n, wr_arena *arena, wr_text *reply)
+{
+    static const char between[] = "] > [";
+    char *at = wr_arena_alloc(arena, n * sizeof between);
+    if (!at) return WR_ENOMEM;
+    *reply = (wr_text){at, 0};
+    for (size_t i = 0; i < n; i++) {
+        if (i) memcpy(at + reply->n, between, sizeof between - 1), reply->n += sizeof between - 1;
+        at[reply->n++] = (char)('A' + order[i]);
+    }
+    return WR_OK;
+}
+
+static wr_status generate_list(const wr_listwise *list, const wr_generator *by, const wr_tokens *prompt, size_t n,
+                               size_t *order, wr_text *reply, wr_err *err)
+{
+    wr_tokens between;
+    wr_status st = wr_letters_between(wr_decoder_tokenizer(by->decoder), by->arena, &between, err);
+    if (st) return st;
+    const wr_generate_list how = {n, list->letters->row, list->letters->first, between.id, between.n, false};
+    st = wr_generate_order(by, prompt->id, prompt->n, &how, order, NULL);
+    return st ? st : spell(order, n, by->arena, reply);
+}
+
+static wr_status read_reply(const wr_tokenizer *tok, const uint32_t *id, size_t n, wr_arena *arena, wr_text *reply)
+{
+    size_t size = 0, at = 0;
+    for (size_t i = 0; i < n; i++) size += wr_tokenizer_bytes(tok, id[i], NULL, 0);
+    char *bytes = wr_arena_alloc(arena, size + 1);
+    if (!bytes) return WR_ENOMEM;
+    for (size_t i = 0; i < n; i++) at += wr_tokenizer_bytes(tok, id[i], bytes + at, size - at);
+    *reply = (wr_text){bytes, size};
+    return WR_OK;
+}
+
+static wr_status generate_free(const wr_listwise *list, const wr_generator *by, const wr_tokens *prompt, size_t n,
+                               size_t *order, wr_text *reply)
+{
+    const wr_tokenizer *tok = wr_decoder_tokenizer(by->decoder);
+    size_t vocab = wr_tokenizer_vocab_size(tok), limit = list->context > prompt->n ? list->context - prompt->n : 0, nout;
+    uint32_t *stop = wr_arena_alloc(by->arena, vocab * sizeof *stop), *out = wr_arena_alloc(by->arena, limit * sizeof *out);
+    if (!stop || !out) return WR_ENOMEM;
+    wr_generate_free how = {.stop = stop};
+    for (size_t id = 0; id < vocab; id++)
+        if (wr_tokenizer_is_special(tok, (uint32_t)id)) stop[how.nstop++] = (uint32_t)id;
+    if (limit > ANSWER_MAX) limit = ANSWER_MAX;
+    wr_status st = wr_generate(by, prompt->id, prompt->n, &how, limit, out, &nout);
+    if (!st) st = read_reply(tok, out, nout, by->arena, reply);
+    if (!st) wr_listwise_parse(*reply, n, order);
+    return st;
+}
+
+/* The order as logits: places from the end. */
+static wr_status generate(const wr_listwise *list, const wr_tokens *ids, size_t n, wr_pool *pool, wr_arena *arena,
+                          const wr_budget *budget, float *logit, wr_text *reply, wr_err *err)
+{
+    size_t order[WR_WINDOW_MAX];
+    wr_llm_cache *cache;
+    wr_status st = wr_llm_take(list->llm, ids, &cache);
+    if (st) return st;
+    wr_crew *crew = wr_crew_gather(pool);
+    const wr_generator by = {wr_llm_decoder(list->llm), cache->kv, crew, arena, budget};
+    st = list->options.answer == WR_ANSWER_LIST ? generate_list(list, &by, ids, n, order, reply, err)
+                                                : generate_free(list, &by, ids, n, order, reply);
+    wr_crew_dismiss(crew);
+    wr_llm_give(list->llm, cache, ids);
+    for (size_t i = 0; i < n && !st; i++) logit[order[i]] = (float)(n - i);
+    return st;
+}
+
+/* ---- a window ---- */
+
 static void permute(const float *logit, size_t n, uint32_t *item)
 {
     size_t order[WR_WINDOW_MAX];
@@ -75,18 +156,20 @@ static wr_status run_window(wr_listwise *list, size_t w, wr_pool *pool, wr_arena
     const wr_listwise_options *o = &list->options;
     wr_passage passage[WR_WINDOW_MAX];
     wr_listwise_prompt prompt;
+    wr_text reply = {NULL, 0};
     float *logit = list->logit + w * WR_WINDOW_MAX;
     size_t n = at->end - at->start;
     for (size_t i = 0; i < n; i++) passage[i] = list->passage[list->item[at->start + i]];
     wr_status st = wr_listwise_prompt_make(wr_decoder_tokenizer(decoder), wr_decoder_chat(decoder), o->prompt, list->query,
                                            passage, n, o->window, list->context, arena, &prompt, err);
     if (st) return st;
-    st = read_letters(list, &prompt.ids, n, pool, arena, budget, logit);
+    st = o->answer == WR_ANSWER_TOKEN ? read_letters(list, &prompt.ids, n, pool, arena, budget, logit)
+                                      : generate(list, &prompt.ids, n, pool, arena, budget, logit, &reply, err);
     if (st) return st > 0 ? st : wr_fail(err, st, "list: %s", wr_status_name(st));
     list->cut[w] = prompt.cut;
     list->harder[w] = prompt.words < wr_listwise_words(o->prompt, o->window);
     permute(logit, n, list->item + at->start);
-    if (seen) seen(arg, at, &prompt, logit);
+    if (seen) seen(arg, &(wr_window_seen){*at, &prompt, logit, reply});
     return WR_OK;
 }
 

@@ -31,12 +31,23 @@
 #include "ranker/listwise.h"
 #include "ranker/llm.h"
 
+/* Where a window's order comes from. What is generated is there to be compared with (models/generate.h): the same prompts
+ * and the same reuse, but every letter of the answer costs passes of its own. Its logits are places counted from the end,
+ * n for the passage that was named first and 1 for the last. */
+typedef enum wr_answer {
+    WR_ANSWER_TOKEN, /* the letters' logits behind the prompt (FIRST)                                              */
+    WR_ANSWER_LIST,  /* "B] > [A] > [C": greedy, restricted to letters that were not yet named and what is between */
+    WR_ANSWER_FREE   /* greedy from the whole vocabulary until a special token comes or the prompt's share of the context is
+                        used up; what it holds of letters is read as published code does (wr_listwise_parse())     */
+} wr_answer;
+
 /* How a list is read. Zero everything for defaults. */
 typedef struct wr_listwise_options {
     wr_prompt prompt;
     bool top30;    /* letters that are not among the 30 most probable tokens have no logit: the published code's view */
     size_t window; /* 2..26 and no more than there are letters; 0 = 20                                                */
     size_t stride; /* 1..window; 0 = half of the window                                                               */
+    wr_answer answer;
 } wr_listwise_options;
 
 typedef struct wr_listwise {
@@ -62,9 +73,15 @@ typedef struct wr_listwise {
 wr_status wr_listwise_begin(wr_listwise *list, wr_llm *llm, const wr_listwise_options *options, wr_text query,
                             const wr_passage *passage, size_t n, wr_arena *arena, wr_err *err);
 
-/* What one window was, for who wants to see it: called by the thread that steps, everything borrowed during the call.
- * logit[]: one for each passage of the window, as they stood in it; -INFINITY = none (top30). */
-typedef void (*wr_window_fn)(void *arg, const wr_window *window, const wr_listwise_prompt *prompt, const float *logit);
+/* What one window was, for who wants to see it: called by the thread that steps, everything borrowed during the call. */
+typedef struct wr_window_seen {
+    wr_window at;
+    const wr_listwise_prompt *prompt;
+    const float *logit; /* [at.end - at.start] of the passages as they stood in it; -INFINITY = none (top30) */
+    wr_text reply;      /* what was generated behind the forced "["; n 0 where nothing was               */
+} wr_window_seen;
+
+typedef void (*wr_window_fn)(void *arg, const wr_window_seen *seen);
 
 /* Runs the next window with the calling thread's arena and the pool's idle workers (pool may be NULL). One thread at a
  * time. done grows by one on WR_OK.

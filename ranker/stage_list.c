@@ -39,7 +39,8 @@ static wr_status read_passages(wr_scratch *s, const uint32_t *docid, size_t n, w
 
 static wr_status start(wr_scratch *s, const wr_stage *stage, const uint32_t *docid, size_t n, list_job *job, wr_err *err)
 {
-    const wr_listwise_options options = {stage->prompt, stage->top30, stage->window, stage->stride};
+    const wr_listwise_options options = {
+        .prompt = stage->prompt, .top30 = stage->top30, .window = stage->window, .stride = stage->stride};
     wr_passage *passage = wr_arena_alloc(&s->arena, n * sizeof *passage);
     job->scratch = s;
     wr_status st = passage ? read_passages(s, docid, n, passage) : WR_ENOMEM;

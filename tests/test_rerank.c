@@ -182,6 +182,21 @@ Test(rerank, pointwise_gives_each_text_a_score_of_its_own)
     json_decref(all);
 }
 
+Test(rerank, an_answer_may_be_generated_to_compare_with)
+{
+    json_t *token = parsed(RUN(texts, 0, "--model", model, "--query", "q", "--json"));
+    json_t *list = parsed(RUN(texts, 0, "--model", model, "--query", "q", "--json", "--generate", "list"));
+    json_t *liberty = parsed(RUN(texts, 0, "--model", model, "--query", "q", "--json", "--generate", "free"));
+    const json_t *window = json_array_get(json_object_get(list, "windows"), 0);
+    const char *reply = json_string_value(json_object_get(window, "generated"));
+    cr_assert(!json_object_get(window, "logits") && reply && strlen(reply) == 6 * 5 + 1, "%s", reply);
+    cr_assert(json_equal(json_array_get(json_object_get(token, "order"), 0), json_array_get(json_object_get(list, "order"), 0)));
+    cr_assert_eq(json_array_size(json_object_get(liberty, "order")), 6u);
+    json_decref(token);
+    json_decref(list);
+    json_decref(liberty);
+}
+
 Test(rerank, no_texts_are_an_empty_order)
 {
     json_t *reply = parsed(RUN("", 0, "--model", model, "--query", "q", "--json"));
@@ -201,6 +216,8 @@ Test(rerank, what_does_not_go_together_is_a_usage_error)
     free(RUN("", 2, "--model", model, "--query", "q", "--window", "27"));
     free(RUN("", 2, "--model", model, "--query", "q", "--window", "5", "--stride", "6"));
     free(RUN("", 2, "--model", model, "--query", "q", "--exit", "1"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--generate", "all"));
+    free(RUN("", 2, "--model", model, "--query", "q", "--generate", "list", "--logits", "top30"));
     free(RUN("", 2, "--model", model, "--query", "q", "--prompt", "yesno"));
     free(RUN("", 2, "--model", model, "--query", "q", "--pointwise", "--prompt", "paper"));
     free(RUN("", 2, "--model", model, "--query", "q", "--pointwise", "--window", "5"));

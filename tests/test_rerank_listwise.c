@@ -2,6 +2,7 @@
  * all logits of the vocabulary, a search through them. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -276,10 +277,9 @@ static size_t specials_of(const wr_listwise_prompt *prompt)
     return n;
 }
 
-static void count_specials(void *arg, const wr_window *window, const wr_listwise_prompt *prompt, const float *logit)
+static void count_specials(void *arg, const wr_window_seen *seen)
 {
-    size_t *want = arg, n = specials_of(prompt);
-    (void)window, (void)logit;
+    size_t *want = arg, n = specials_of(seen->prompt);
     if (!*want) *want = n;
     cr_assert_eq(n, *want);
 }
@@ -307,6 +307,85 @@ Test(rerank_listwise, whatever_the_texts_are_the_permutation_is_complete)
         complete(got.item, n);
         wr_arena_rollback(&arena, mark);
     }
+}
+
+/* ---- answers that are generated ---- */
+
+typedef struct replies {
+    char text[20][512];
+    size_t n;
+} replies;
+
+static void keep_reply(void *arg, const wr_window_seen *seen)
+{
+    replies *all = arg;
+    snprintf(all->text[all->n++], sizeof all->text[0], "%.*s", (int)seen->reply.n, seen->reply.bytes);
+}
+
+static outcome generate(wr_answer answer, const wr_passage *passage, size_t n, const wr_budget *budget, replies *all)
+{
+    const wr_listwise_options o = {.window = 8, .stride = 4, .answer = answer};
+    outcome out;
+    wr_err err;
+    all->n = 0;
+    cr_assert(!wr_listwise_begin(&out.list, llm, &o, query, passage, n, &arena, &err), "%s", err.text);
+    cr_assert(!wr_listwise_run(&out.list, NULL, budget, keep_reply, all, &err), "%s", err.text);
+    wr_listwise_result(&out.list, out.item, out.logit, out.cut, &out.first);
+    return out;
+}
+
+/* test_generate.c has what is chosen against a prefill for every letter. */
+Test(rerank_listwise, a_generated_list_is_an_order_that_begins_with_the_same_letter)
+{
+    wr_test_random random = {11};
+    static replies list, again;
+    wr_passage *passage = wr_test_passages(&random, 8, &arena);
+    wr_listwise_options o = {.window = 8, .stride = 4};
+    outcome token = rerank(&o, passage, 8, NULL, NULL), got = generate(WR_ANSWER_LIST, passage, 8, NULL, &list);
+    complete(got.item, 8);
+    cr_assert_eq(got.item[0], token.item[0]);
+    for (size_t i = 0; i < 8; i++) {
+        cr_assert_eq(list.text[0][6 * i], (char)('A' + got.item[i]), "%s", list.text[0]);
+        cr_assert_eq(got.logit[got.item[i]], (float)(8 - i));
+    }
+    passage = wr_test_passages(&random, 30, &arena);
+    got = generate(WR_ANSWER_LIST, passage, 30, NULL, &list);
+    complete(got.item, 30);
+    cr_assert_eq(list.n, got.list.nwindows);
+    outcome repeated = generate(WR_ANSWER_LIST, passage, 30, NULL, &again);
+    same(&got, &repeated, 30);
+}
+
+Test(rerank_listwise, a_free_answer_is_read_as_far_as_it_names_letters)
+{
+    wr_test_random random = {12};
+    static replies all;
+    wr_passage *passage = wr_test_passages(&random, 8, &arena);
+    outcome got = generate(WR_ANSWER_FREE, passage, 8, NULL, &all);
+    size_t order[8];
+    wr_listwise_parse((wr_text){all.text[0], strlen(all.text[0])}, 8, order);
+    complete(got.item, 8);
+    for (size_t i = 0; i < 8; i++) cr_assert_eq(got.item[i], order[i], "%s", all.text[0]);
+}
+
+Test(rerank_listwise, an_answer_that_time_ends_changes_nothing)
+{
+    wr_test_random random = {13};
+    static replies all;
+    wr_passage *passage = wr_test_passages(&random, 12, &arena);
+    wr_test_clock fake;
+    wr_budget budget;
+    size_t stopped = 0;
+    for (double ms = 1e-4; stopped < 20 && ms < 1e3; ms *= 1.7) { /* every look at the clock takes 10 ns */
+        wr_test_clock_init(&fake, 1, 10);
+        wr_budget_start(&budget, &fake.clock, ms, 0, 0);
+        outcome got = generate(WR_ANSWER_LIST, passage, 12, &budget, &all);
+        complete(got.item, 12);
+        for (size_t i = 0; i < got.first; i++) cr_assert_eq(got.item[i], i);
+        stopped += got.list.done < got.list.nwindows;
+        if (got.list.done == got.list.nwindows) break;
+    }
+    cr_assert(stopped > 0 && stopped < 20);
 }
 
 /* ---- options ---- */

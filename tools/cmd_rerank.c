@@ -78,7 +78,7 @@ static wr_status check(const wr_rerank_options *args, wr_err *err)
     const struct { const char *name; bool given; } decoders[] = {
         {"listwise", args->listwise},           {"prompt", args->prompt},   {"logits", args->logits},
         {"chat-template", args->chat_template}, {"window", args->window > 0}, {"stride", args->stride > 0},
-        {"instruction", args->instruction}};
+        {"instruction", args->instruction}, {"generate", args->generate}};
     for (size_t i = 0; i < sizeof decoders / sizeof decoders[0]; i++)
         if (decoders[i].given)
             return wr_fail(err, WR_EARG, "--%s goes with a decoder, and %s is none", decoders[i].name,
@@ -145,6 +145,7 @@ static int run(int argc, char **argv)
         {"window", "N", "listwise: texts of a prompt (20)", WR_OPT_SIZE, &args.window},
         {"stride", "N", "listwise: texts from one window to the next (half of it)", WR_OPT_SIZE, &args.stride},
         {"logits", "KIND", "listwise: letters, or top30 as published code has them (letters)", WR_OPT_TEXT, &args.logits},
+        {"generate", "KIND", "listwise, to compare with: the answer is written out, list or free", WR_OPT_TEXT, &args.generate},
         {"instruction", "TEXT", "pointwise, yesno: what relevant means (\"" WR_INSTRUCTION "\")", WR_OPT_TEXT,
          &args.instruction},
         {"chat-template", "FILE", "a chat template in the place of the decoder's own", WR_OPT_TEXT, &args.chat_template},

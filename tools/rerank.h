@@ -11,7 +11,7 @@
 
 /* See the options of cmd_rerank.c; 0 and NULL are defaults. */
 typedef struct wr_rerank_options {
-    const char *model, *query, *precision, *prompt, *logits, *chat_template, *instruction;
+    const char *model, *query, *precision, *prompt, *logits, *chat_template, *instruction, *generate;
     size_t threads, window, stride, exit;
     double keep;
     bool json, listwise, pointwise;

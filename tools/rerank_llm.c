@@ -7,6 +7,7 @@
 
 #include "data/json.h"
 #include "data/pool.h"
+#include "data/utf8.h"
 #include "indexer/topk.h"
 #include "ranker/rank.h"
 #include "ranker/rerank_listwise.h"
@@ -29,11 +30,13 @@ static wr_status read_choice(const char *name, const char *given, const char *a,
 
 static wr_status read_listwise(const wr_rerank_options *o, wr_listwise_options *out, wr_err *err)
 {
-    bool paper;
+    bool paper, liberty = false;
     *out = (wr_listwise_options){.window = o->window, .stride = o->stride};
     wr_status st = read_choice("prompt", o->prompt, "template", "paper", &paper, err);
     if (!st) st = read_choice("logits", o->logits, "letters", "top30", &out->top30, err);
     out->prompt = paper ? WR_PROMPT_PAPER : WR_PROMPT_TEMPLATE;
+    if (!st) st = read_choice("generate", o->generate, "list", "free", &liberty, err);
+    if (o->generate) out->answer = liberty ? WR_ANSWER_FREE : WR_ANSWER_LIST;
     return st;
 }
 
@@ -44,8 +47,9 @@ static wr_status check(const wr_rerank_options *o, wr_err *err)
     if (o->keep < 1) return wr_fail(err, WR_EARG, "--keep goes with a cross-encoder, %s is a decoder", o->model);
     if (o->precision && strcmp(o->precision, "stored"))
         return wr_fail(err, WR_EARG, "--precision %s: a decoder is multiplied as it is stored", o->precision);
-    if (o->pointwise && (o->window || o->stride || o->logits))
-        return wr_fail(err, WR_EARG, "--window, --stride and --logits go with --listwise");
+    if (o->pointwise && (o->window || o->stride || o->logits || o->generate))
+        return wr_fail(err, WR_EARG, "--window, --stride, --logits and --generate go with --listwise");
+    if (o->generate && o->logits) return wr_fail(err, WR_EARG, "--logits: of an answer that is generated none are read");
     if (!o->pointwise && o->instruction) return wr_fail(err, WR_EARG, "--instruction goes with --pointwise");
     return WR_OK;
 }
@@ -63,18 +67,29 @@ typedef struct run {
     bool failed; /* no memory for them */
 } run;
 
+/* What was generated need not be valid UTF-8. */
+static bool tell_reply(json_t *window, wr_text reply)
+{
+    char *bytes = malloc(3 * reply.n + 1);
+    bool failed = !bytes || json_object_set_new(window, "generated",
+                                                json_stringn(bytes, wr_utf8_repair(reply.bytes, reply.n, bytes)));
+    free(bytes);
+    return failed;
+}
+
 /* What is not valid UTF-8 cannot be in a prompt: texts are repaired when they are read. */
-static void keep_window(void *arg, const wr_window *window, const wr_listwise_prompt *prompt, const float *logit)
+static void keep_window(void *arg, const wr_window_seen *seen)
 {
     run *r = arg;
     json_t *identifiers = json_array(), *logits = json_array();
-    json_t *text = json_stringn(prompt->text.bytes, prompt->text.n);
-    for (size_t i = 0; i < window->end - window->start; i++) {
+    json_t *text = json_stringn(seen->prompt->text.bytes, seen->prompt->text.n);
+    for (size_t i = 0; i < seen->at.end - seen->at.start; i++) {
         const char letter[2] = {(char)('A' + i), 0};
         r->failed |= json_array_append_new(identifiers, json_string(letter)) != 0;
-        r->failed |= json_array_append_new(logits, isfinite(logit[i]) ? json_real((double)logit[i]) : json_null()) != 0;
+        r->failed |= json_array_append_new(logits, isfinite(seen->logit[i]) ? json_real((double)seen->logit[i]) : json_null()) != 0;
     }
     json_t *object = json_pack("{s:o,s:o,s:o}", "prompt", text, "identifiers", identifiers, "logits", logits);
+    if (r->options->generate) r->failed |= json_object_del(object, "logits") || tell_reply(object, seen->reply);
     r->failed |= json_array_append_new(r->windows, object) != 0;
 }
 
