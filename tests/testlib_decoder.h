@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "models/blocks.h"
 
@@ -63,6 +64,10 @@ void wr_test_decoder_token(size_t id, char *out);
 const char *wr_test_decoder_merge(size_t i);
 bool wr_test_decoder_is_special(size_t id);
 extern const char wr_test_chatml[];
+
+/* The metadata of tokenizer and template, for a model of d->vocab tokens; returns how many entries there are. arch is
+ * general.architecture. */
+size_t wr_test_decoder_put_tokenizer(FILE *f, const wr_test_decoder *d, const char *arch);
 
 typedef struct wr_test_tensor {
     char name[96];

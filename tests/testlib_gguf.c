@@ -68,7 +68,7 @@ static size_t put_sizes(FILE *f, const wr_test_decoder *d, const char *arch)
     return d->window ? 12 : 11;
 }
 
-static size_t put_tokenizer(FILE *f, const wr_test_decoder *d, const char *arch)
+size_t wr_test_decoder_put_tokenizer(FILE *f, const wr_test_decoder *d, const char *arch)
 {
     char token[64];
     key_text(f, "tokenizer.ggml.model", "gpt2");
@@ -201,7 +201,7 @@ void wr_test_decoder_write_gguf(const char *path, const wr_test_decoder *wanted)
     u64(f, 0);
     key_text(f, "general.architecture", arch);
     key_text(f, "general.name", "tiny");
-    keys += put_sizes(f, &d, arch) + put_tokenizer(f, &d, arch);
+    keys += put_sizes(f, &d, arch) + wr_test_decoder_put_tokenizer(f, &d, arch);
     long here = ftell(f);
     fseek(f, count, SEEK_SET);
     u64(f, keys);

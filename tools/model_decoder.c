@@ -18,8 +18,9 @@ static void print_positions(const wr_decoder_info *info)
         printf("attention     %zu tokens back in %zu of %zu layers\n", info->window, info->sliding, info->layers);
     else
         printf("attention     all tokens before\n");
-    printf("positions     %zu, RoPE of base %.10g, scaling %s", info->positions, info->rope_base, info->rope_scaling);
-    if (info->rope_factor > 1) printf(" by %.10g", info->rope_factor);
+    /* seven digits: GGUF files have them as 32-bit floats */
+    printf("positions     %zu, RoPE of base %.7g, scaling %s", info->positions, info->rope_base, info->rope_scaling);
+    if (info->rope_factor > 1) printf(" by %.7g", info->rope_factor);
     putchar('\n');
 }
 

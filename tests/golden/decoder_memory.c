@@ -2,10 +2,11 @@
  *
  *     build/release/tests/golden/decoder_memory FILE [TOKENS [THREADS]]
  *
- * FILE is written anew: 4.1 GB long, a megabyte on disk, for most of it is a hole (weights of 0). A hole's pages are read
+ * FILE is written anew: 4.1 GB long, three megabytes on disk, for most of it is a hole (weights of 0). A hole's pages are read
  * into memory, mapped and counted as any other's, and a block of zeros is multiplied as any other block, so memory and time
  * are those of a real file that is read from memory. The norms are 1, and the rows of the table and of the head that are
- * used are not 0, so that the answer is known: all layers add nothing, a logit is RMSNorm(embedding) . row of the head.
+ * used are not 0, so that the answer is known: all layers add nothing, a logit is RMSNorm(embedding) . row of the head. A
+ * tokenizer of bytes is in it too, so that `weir rerank --listwise --model FILE` runs on it.
  *
  * TOKENS (2,500: a window of 20 passages of 100 words, with its prompt) go through wr_decoder_run() on THREADS (all) for
  * the logits of 20 rows. Prints the process's largest resident set (VmHWM) against the file's size; exit status 1 when it
@@ -21,10 +22,11 @@
 #include "models/blocks.h"
 #include "models/decoder.h"
 #include "models/gguf.h"
+#include "tests/testlib_decoder.h"
 
 enum { LAYERS = 32, DIM = 4096, FFN = 14336, HEADS = 32, KV_HEADS = 8, HEAD = 128, VOCAB = 32000, POSITIONS = 32768 };
-enum { U32 = 4, F32 = 6, STRING = 8, ALIGN = 32 };
-enum { USED = 64, WANTED = 20, TOKENS = 2500, MOST_TENSORS = 9 * LAYERS + 3 };
+enum { U32 = 4, F32 = 6, STRING = 8, COUNT_AT = 16, ALIGN = 32 };
+enum { USED = 320, WANTED = 20, TOKENS = 2500, MOST_TENSORS = 9 * LAYERS + 3 };
 
 /* The activations of a product are bytes, 127 steps to a block's largest: errors of half a step, a third of which is left
  * of a sum of many; a step more for where the logits are small. */
@@ -77,12 +79,17 @@ static void put_metadata(FILE *f)
     float eps = 1e-5f;
     uint32_t bits;
     memcpy(&bits, &eps, sizeof bits);
-    number(f, n + 2, 8);
+    wr_test_decoder tokens = {.type = "mistral", .vocab = VOCAB};
+    number(f, 0, 8); /* how many entries, when it is known */
     text(f, "general.architecture");
     number(f, STRING, 4);
     text(f, "llama");
     entry(f, "llama.attention.layer_norm_rms_epsilon", F32, bits);
     for (size_t i = 0; i < n; i++) entry(f, sizes[i].name, U32, sizes[i].value);
+    n += 2 + wr_test_decoder_put_tokenizer(f, &tokens, "llama");
+    fseeko(f, COUNT_AT, SEEK_SET);
+    number(f, n, 8);
+    fseeko(f, 0, SEEK_END);
 }
 
 static void add(tensor *all, size_t *n, int layer, const char *name, size_t out, size_t in)
