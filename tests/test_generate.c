@@ -24,7 +24,7 @@ static void open_decoder(void)
     wr_err err;
     const char *dir = wr_test_path("model");
     wr_test_decoder_write(dir, &model);
-    cr_assert(!wr_decoder_open(&decoder, dir, &(wr_decoder_options){.weights_only = true}, &err), "%s", err.text);
+    cr_assert(!wr_decoder_open(&decoder, dir, NULL, &err), "%s", err.text);
     cr_assert(!wr_kv_open(&kv, decoder, ROOM, &err), "%s", err.text);
     cr_assert(!wr_arena_init(&arena, ARENA));
     vocab = wr_decoder_info_get(decoder)->vocab;
@@ -317,4 +317,20 @@ Test(generate, so_much_arena_is_enough)
     cr_assert_eq(wr_generate_order(&by, id, PROMPT, &list, order, NULL), WR_OK);
     wr_kv_cut(kv, 0);
     cr_assert_eq(wr_generate(&by, id, PROMPT, &(wr_generate_free){0}, REPLY, out, &nout), WR_OK);
+}
+
+Test(generate, the_text_between_two_letters_is_what_follows_one)
+{
+    const wr_tokenizer *tok = wr_decoder_tokenizer(decoder);
+    wr_tokens between, answer;
+    wr_err err;
+    cr_assert(!wr_letters_between(tok, &arena, &between, &err), "%s", err.text);
+    static const char text[] = "A] > [";
+    cr_assert(!wr_tokenizer_encode(tok, text, strlen(text), &arena, SIZE_MAX, &answer));
+    cr_assert_eq(answer.n, between.n + 1);
+    char bytes[16];
+    size_t n = 0;
+    for (size_t i = 0; i < between.n; i++) n += wr_tokenizer_bytes(tok, between.id[i], bytes + n, sizeof bytes - n);
+    cr_assert(n == 5 && !memcmp(bytes, "] > [", 5));
+    wr_arena_reset(&arena, 0);
 }
