@@ -26,7 +26,9 @@ bool wr_decoder_is(const char *path)
 {
     char found[WR_MAX_PATH];
     if (locate(path, found, NULL)) return false;
-    return wr_path_is_dir(found) ? wr_decoder_config_is(found) : wr_gguf_is(found);
+    if (wr_path_is_dir(found)) return wr_decoder_config_is(found);
+    size_t n = strlen(found);
+    return wr_gguf_is(found) || (n > 5 && !strcmp(found + n - 5, ".gguf"));
 }
 
 /* ---- its hash ---- */

@@ -47,7 +47,8 @@
 
 typedef struct wr_decoder wr_decoder; /* constant after open; shared by all threads */
 
-/* Whether path is a GGUF file, or a directory whose config.json names a decoder's model_type. */
+/* Whether path is a GGUF file by its magic or its name's ending (a damaged one is refused as what it was meant to be), or a
+ * directory whose config.json names a decoder's model_type. A name is looked up as wr_decoder_open() does it. */
 bool wr_decoder_is(const char *path);
 
 /* What the caller wants instead of what the files say. Zero everything for defaults. */

@@ -189,6 +189,13 @@ Test(model_decoder, info_of_a_damaged_file_is_a_refusal, .init = redirect)
     complains("llama.block_count");
 }
 
+/* Without a byte of its format it is still refused as a decoder's file. */
+Test(model_decoder, a_file_that_is_no_gguf_says_so, .init = redirect)
+{
+    cr_assert_eq(model("info", wr_test_text("some.gguf", "GGXX"), false), 4);
+    complains("some.gguf: neither a folder nor a GGUF file");
+}
+
 Test(model_decoder, verify_reads_all_and_compares_runs, .init = redirect)
 {
     cr_assert_eq(model("verify", gguf(WR_BLOCK_Q4_K), false), 0);
