@@ -22,8 +22,9 @@ def weir_command():
     return os.environ.get("WEIR") or str(Path(__file__).resolve().parents[3] / "build/release/weir")
 
 
-def call_weir(*arguments):
-    done = subprocess.run([weir_command(), *map(str, arguments)], capture_output=True, text=True)
+def call_weir(*arguments, text=None):
+    """Its output; text goes to standard input."""
+    done = subprocess.run([weir_command(), *map(str, arguments)], input=text, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"weir {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout
