@@ -61,7 +61,7 @@ Test(config, indexes_have_names)
 Test(config, flags_win_over_the_file)
 {
     const char *file = wr_test_text("c.json", "{\"listen\": \"127.0.0.1:1\", \"index\": [\"a=/a\", \"b=/b\"], \"queue\": 7, \"threads\": 3,"
-                                              "\"default_budget_ms\": 5.5, \"max_budget_ms\": 10, \"log_jsonl\": true, \"cross\": \"t=/t\"}");
+                                              "\"default_budget_ms\": 5.5, \"max_budget_ms\": 10, \"log_jsonl\": true, \"cross\": \"t=/t\", \"list\": [\"/q\", \"m=/m\"]}");
     wr_config config;
     wr_err err;
     cr_assert_eq(read_config(&config, ARGS("--config", (char *)file, "--queue", "9"), &err), WR_OK, "%s", err.text);
@@ -71,6 +71,8 @@ Test(config, flags_win_over_the_file)
     cr_assert_eq(config.threads, 3);
     cr_assert_eq(config.default_budget_ms, 5.5);
     cr_assert_eq(config.cross.n, 1);
+    cr_assert_eq(config.list.n, 2);
+    cr_assert_str_eq(config.list.item[1], "m=/m");
     cr_assert(config.log_jsonl);
     wr_config_release(&config);
     cr_assert_eq(read_config(&config, ARGS("--config", (char *)file, "--index", "/only"), &err), WR_OK, "%s", err.text);
