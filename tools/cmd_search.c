@@ -45,8 +45,9 @@ static void print_text(const search_args *args, const wr_response *reply)
     putchar('\n');
     for (size_t i = 0; i < reply->ndegraded; i++) {
         const wr_degraded *d = &reply->degraded[i];
-        printf("left out: %s did %llu of %llu (%s)\n", d->stage, (unsigned long long)d->done,
-               (unsigned long long)d->planned, wr_reason_name(d->reason));
+        bool cut = d->reason == WR_REASON_TRUNCATED_INPUT; /* of a query's tokens, of a list's passages */
+        printf(cut ? "cut short: %s, %llu of %llu whole (%s)\n" : "left out: %s did %llu of %llu (%s)\n", d->stage,
+               (unsigned long long)d->done, (unsigned long long)d->planned, wr_reason_name(d->reason));
     }
 }
 
