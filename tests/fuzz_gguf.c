@@ -34,14 +34,14 @@ static void read_all(const wr_gguf *g)
     }
 }
 
-static char path[] = "/tmp/weir-fuzz-XXXXXX";
+static char path[] = "/dev/shm/weir-fuzz-XXXXXX";
 
 static void leave(void)
 {
     unlink(path);
 }
 
-/* A real file: opening asks for its absolute path, which a memfd has not. */
+/* A real file, kept in memory: opening asks for its absolute path, which a memfd has not. */
 static void as_file(const uint8_t *bytes, size_t n)
 {
     static int fd = -1;
