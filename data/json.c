@@ -95,6 +95,30 @@ wr_status wr_json_parse_line(json_t **out, const char *text, size_t n, const cha
     return st;
 }
 
+/* Writes the nearest number of 64 bits over every integer that is beyond; true when there was one. Beyond are those of more
+ * digits and the larger ones of as many. */
+static bool saturate(char *text, size_t n)
+{
+    static const char most[] = "9223372036854775807";
+    const size_t digits = sizeof most - 1;
+    bool any = false, quoted = false;
+    for (size_t i = 0, end; i < n; i = end) {
+        end = i + 1;
+        if (quoted && text[i] == '\\') end++;
+        else if (text[i] == '"') quoted = !quoted;
+        if (quoted || text[i] < '0' || text[i] > '9') continue;
+        while (end < n && text[end] >= '0' && text[end] <= '9') end++;
+        bool large = end - i > digits || (end - i == digits && memcmp(text + i, most, digits) > 0);
+        bool whole = end == n || !strchr(".eE", text[end]), fraction = i && strchr(".eE+", text[i - 1]);
+        bool exponent = i > 1 && text[i - 1] == '-' && strchr("eE", text[i - 2]);
+        if (!large || !whole || fraction || exponent) continue;
+        memcpy(text + i, most, digits);
+        memset(text + i + digits, ' ', end - i - digits);
+        any = true;
+    }
+    return any;
+}
+
 wr_status wr_json_load(json_t **out, const char *path, size_t max, wr_err *err)
 {
     char *text;
@@ -103,6 +127,7 @@ wr_status wr_json_load(json_t **out, const char *path, size_t max, wr_err *err)
     wr_status st = wr_file_read(path, max, &text, &n, err);
     if (st) return st;
     st = wr_json_parse(out, text, n, path, err);
+    if (st == WR_EFORMAT && saturate(text, n)) st = wr_json_parse(out, text, n, path, err);
     free(text);
     return st;
 }

@@ -21,7 +21,8 @@ wr_status wr_json_parse(json_t **out, const char *text, size_t n, const char *wh
  * and no Unicode text can hold) becomes U+FFFD instead of ending the work. */
 wr_status wr_json_parse_line(json_t **out, const char *text, size_t n, const char *where, wr_err *err);
 
-/* Reads a file of at most max bytes. WR_ENOTFOUND when it is missing. */
+/* Reads a file of at most max bytes. An integer beyond 64 bits becomes the nearest of 64: Python writes "no limit" as
+ * 1000000000000000019884624838656 (transformers' model_max_length). WR_ENOTFOUND when it is missing. */
 wr_status wr_json_load(json_t **out, const char *path, size_t max, wr_err *err);
 
 #endif

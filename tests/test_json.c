@@ -100,6 +100,27 @@ Test(json, files_are_limited_in_size)
     cr_assert(strstr(err.text, "b.json: not valid JSON"), "%s", err.text);
 }
 
+Test(json, an_integer_of_a_file_that_is_too_large_becomes_the_largest)
+{
+    static const char text[] = "{\"a\": 1000000000000000019884624838656, \"b\": -99999999999999999999,\"c\":9223372036854775808,"
+                               "\"d\": \"1\\\"00000000000000000000\", \"e\": 100000000000000000000.5, \"f\": 1e00000000000000000000,"
+                               "\"g\": 9223372036854775807, \"h\": 0.10000000000000000000001, \"i\": 1e-00000000000000000001}";
+    json_t *value;
+    wr_err err = {0};
+    cr_assert_eq(wr_json_load(&value, wr_test_text("a.json", text), 1000, &err), WR_OK, "%s", err.text);
+    cr_assert_eq(json_integer_value(json_object_get(value, "a")), INT64_MAX);
+    cr_assert_eq(json_integer_value(json_object_get(value, "b")), -INT64_MAX);
+    cr_assert_eq(json_integer_value(json_object_get(value, "c")), INT64_MAX);
+    cr_assert_str_eq(json_string_value(json_object_get(value, "d")), "1\"00000000000000000000");
+    cr_assert_eq(json_real_value(json_object_get(value, "e")), 1e20);
+    cr_assert_eq(json_real_value(json_object_get(value, "f")), 1);
+    cr_assert_eq(json_integer_value(json_object_get(value, "g")), INT64_MAX);
+    cr_assert_eq(json_real_value(json_object_get(value, "h")), 0.1);
+    cr_assert_eq(json_real_value(json_object_get(value, "i")), 0.1);
+    json_decref(value);
+    cr_assert_eq(parse("[100000000000000000000]", &err), WR_EFORMAT, "of a text from elsewhere it is an error");
+}
+
 Test(json, half_a_surrogate_pair_in_a_line_becomes_a_replacement)
 {
     static const struct {
