@@ -275,6 +275,10 @@ void wr_decoder_prune_last(wr_decoder *decoder, bool prune)
 /* A new measurement counts a quarter: a run is long, and what else the machine does changes from one to the next. */
 #define SPEED_SHIFT 2
 
+/* Of a run that was stopped before a quarter was done most of the time went into beginning it: pages that are touched for the
+ * first time, a crew that gathers. It would seem to be thirty times as slow. */
+#define LEARN_SHARE 0.25
+
 static size_t speed_class(size_t n)
 {
     size_t halvings = 0;
@@ -286,7 +290,7 @@ static size_t speed_class(size_t n)
 void wr_decoder_learn(const wr_decoder *decoder, size_t n, double share, uint64_t ns)
 {
     _Atomic uint64_t *speed = &((wr_decoder *)(uintptr_t)decoder)->speed[speed_class(n)];
-    if (!(share > 0)) return;
+    if (!(share >= LEARN_SHARE)) return;
     double all = (double)ns / (share * (double)n);
     uint64_t each = all > 1 ? (uint64_t)all : 1, old = atomic_load_explicit(speed, memory_order_relaxed), new;
     do new = old ? old - (old >> SPEED_SHIFT) + (each >> SPEED_SHIFT) : each;

@@ -150,13 +150,14 @@ void wr_llm_give(wr_llm *llm, wr_llm_cache *cache, const wr_tokens *prompt)
 /* ---- reading ---- */
 
 /* Whether so many tokens seem to fit. A prediction that is too high would never be corrected, as nothing runs: each
- * reading that is not begun takes a sixteenth off the next prediction, until one is begun. */
+ * reading that is not begun takes an eighth off the next prediction, until one is begun: of what takes twice the time that
+ * there is, one in seven is begun in vain. */
 static bool in_time(wr_llm *llm, const wr_budget *budget, size_t ntok)
 {
     uint64_t left = wr_budget_left_ns(budget);
     if (left == UINT64_MAX) return true;
     double ns = (double)wr_decoder_predict_ns(llm->decoder, ntok);
-    for (unsigned i = atomic_load(&llm->doubt); i && ns > (double)left; i--) ns -= ns / 16;
+    for (unsigned i = atomic_load(&llm->doubt); i && ns > (double)left; i--) ns -= ns / 8;
     bool fits = left && ns <= (double)left;
     if (fits) atomic_store(&llm->doubt, 0);
     else if (left) atomic_fetch_add(&llm->doubt, 1);

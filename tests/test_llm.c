@@ -146,6 +146,28 @@ Test(llm, a_prediction_that_was_too_high_is_doubted_until_something_runs)
     cr_assert_gt(tries, 3u);
 }
 
+/* What a run costs at its beginning would count as its speed. */
+Test(llm, a_run_that_was_stopped_early_teaches_nothing_and_a_later_one_does)
+{
+    uint32_t id[700];
+    wr_tokens prompt = prompt_of(1, 0, 700, id); /* three chunks through two layers */
+    size_t nothing = 0, something = 0;
+    for (double ms = 1.5e-5; ms < 1; ms += 1e-5) { /* a look at the clock takes 10 ns */
+        wr_test_clock fake;
+        wr_budget budget;
+        close_llm();
+        open_llm();
+        wr_test_clock_init(&fake, 1, 10);
+        wr_budget_start(&budget, &fake.clock, ms, 0, 0);
+        if (wr_llm_read(llm, &prompt, NULL, NULL, &arena, &budget, NULL) == WR_OK) break;
+        bool learnt = wr_decoder_predict_ns(wr_llm_decoder(llm), 700) > 0;
+        cr_assert(learnt || !something, "the longer it ran the more it knows");
+        nothing += !learnt;
+        something += learnt;
+    }
+    cr_assert(nothing > 1 && something > 0, "%zu and %zu", nothing, something);
+}
+
 Test(llm, prompts_that_do_not_fit_and_ids_that_are_none_are_refused)
 {
     uint32_t *id = calloc(1001, sizeof *id);
