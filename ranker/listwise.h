@@ -23,6 +23,8 @@
  * prompts use it: the paper's runs were made by rank_llm too, and llm-reranker's rule for letters ([A-z]+, and "Title:
  * Content: " deleted) belongs to another program with the paper's wording.
  *
+ * Of a text of more than a million bytes only these are looked at (WR_PROMPT_TEXT_MOST of ranker/prompt.h).
+ *
  * A text from outside never becomes a special token: such strings in query and passages are broken by a space
  * (wr_tokenizer_guard) before the template sees them, and the special tokens of the finished prompt must be those of
  * the same prompt with harmless texts. Where the repair of the whole string has made a new one (out of "&lt;s&gt;",

@@ -29,6 +29,7 @@ typedef struct build {
     wr_err *err;
     wr_text query;                  /* as it goes into the template  */
     wr_text passage[WR_WINDOW_MAX]; /* repaired, words not yet cut   */
+    uint32_t longer;                /* bit i: passage i is a beginning only */
     wr_text system;                 /* special strings not guarded   */
     bool whole;                     /* the finished string is repaired */
 } build;
@@ -124,23 +125,46 @@ static wr_text stripped(wr_text text)
     return text;
 }
 
-/* "Title: {title} Content: {text}", stripped and repaired. */
-static wr_status passage_text(build *b, const wr_passage *passage, wr_text *out)
+/* Valid UTF-8, stripped and repaired, into out[room]; what the repair takes besides is given back. *cut: it had no room. */
+static wr_status mended(wr_text joined, wr_arena *arena, char *out, size_t room, size_t *n, bool *cut)
+{
+    char *bytes;
+    size_t size, mark = wr_arena_mark(arena);
+    wr_text text;
+    wr_status st = own(joined, arena, &bytes, &size);
+    if (!st) st = wr_repair(stripped((wr_text){bytes, size}), arena, &text);
+    if (st) return st;
+    *cut = text.n > room;
+    *n = *cut ? room : text.n;
+    while (*cut && *n && ((unsigned char)text.bytes[*n] & 0xc0) == 0x80) --*n;
+    if (*n) memcpy(out, text.bytes, *n);
+    wr_arena_rollback(arena, mark);
+    return WR_OK;
+}
+
+/* "Title: {title} Content: {text}", stripped and repaired. *cut: a beginning of it. */
+static wr_status passage_text(build *b, const wr_passage *passage, wr_text *out, bool *cut)
 {
     static const char title[] = "Title: ", content[] = " Content: ";
-    size_t t = passage->title.n, n = 0, size;
-    char *bytes;
-    if (t > SIZE_MAX / 8 || passage->text.n > SIZE_MAX / 8) return WR_ENOMEM;
-    char *joined = wr_arena_alloc(b->arena, t + passage->text.n + sizeof title + sizeof content);
-    if (!joined) return WR_ENOMEM;
-    if (t) {
+    wr_text head = wr_prompt_head(passage->title), text = wr_prompt_head(passage->text);
+    size_t most = head.n + text.n + sizeof title + sizeof content, n = 0;
+    /* A repaired text is seldom longer; a sign of which NFC makes three has more than a byte. */
+    char *out_bytes = wr_arena_alloc(b->arena, 4 * most);
+    size_t mark = wr_arena_mark(b->arena);
+    char *joined = wr_arena_alloc(b->arena, most);
+    if (!out_bytes || !joined) return WR_ENOMEM;
+    if (head.n) {
         memcpy(joined, title, sizeof title - 1), n = sizeof title - 1;
-        memcpy(joined + n, passage->title.bytes, t), n += t;
+        memcpy(joined + n, head.bytes, head.n), n += head.n;
         memcpy(joined + n, content, sizeof content - 1), n += sizeof content - 1;
     }
-    if (passage->text.n) memcpy(joined + n, passage->text.bytes, passage->text.n), n += passage->text.n;
-    wr_status st = own((wr_text){joined, n}, b->arena, &bytes, &size);
-    return st ? st : wr_repair(stripped((wr_text){bytes, size}), b->arena, out);
+    if (text.n) memcpy(joined + n, text.bytes, text.n), n += text.n;
+    out->bytes = out_bytes;
+    wr_status st = mended((wr_text){joined, n}, b->arena, out_bytes, 4 * most, &out->n, cut);
+    if (st) return st;
+    *cut |= head.n < passage->title.n || text.n < passage->text.n;
+    wr_arena_rollback(b->arena, mark);
+    return WR_OK;
 }
 
 /* A passage as it goes into the prompt: words, tokens (SIZE_MAX: all), brackets, no special tokens. */
@@ -273,7 +297,7 @@ static wr_status attempt(const build *b, size_t words, size_t tokens, wr_listwis
     for (size_t i = 0; i < b->n; i++) {
         if (cut_passage(b, b->passage[i], words, tokens, &passage[i], &cut))
             return wr_fail(b->err, WR_ENOMEM, "prompt: the arena is exhausted");
-        if (cut) out->cut |= (uint32_t)1 << i;
+        if (cut || (b->longer >> i & 1)) out->cut |= (uint32_t)1 << i;
     }
     out->words = words;
     out->tokens = tokens == SIZE_MAX ? 0 : tokens;
@@ -331,7 +355,11 @@ wr_status wr_listwise_prompt_make(const wr_tokenizer *tok, const wr_chat *chat, 
     if (!n || n > window || window > WR_WINDOW_MAX)
         return wr_fail(err, WR_EARG, "prompt: %zu passages in a window of %zu, expected 1 to %d", n, window,
                        WR_WINDOW_MAX);
-    for (size_t i = 0; i < n && !st; i++) st = passage_text(&b, &passage[i], &b.passage[i]);
+    for (size_t i = 0; i < n && !st; i++) {
+        bool cut = false;
+        st = passage_text(&b, &passage[i], &b.passage[i], &cut);
+        if (cut) b.longer |= (uint32_t)1 << i;
+    }
     if (st) return wr_fail(err, st, "prompt: the arena is exhausted");
     /* 0: as published. 1: the query repaired before it is guarded. 2: and the whole string left as it is. */
     for (int caution = 0; caution < 3; caution++) {

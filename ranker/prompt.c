@@ -31,6 +31,14 @@ wr_status wr_prompt_encode(const wr_tokenizer *tok, wr_text string, wr_arena *ar
     return WR_OK;
 }
 
+wr_text wr_prompt_head(wr_text text)
+{
+    if (text.n <= WR_PROMPT_TEXT_MOST) return text;
+    size_t n = WR_PROMPT_TEXT_MOST;
+    while (n && ((unsigned char)text.bytes[n] & 0xc0) == 0x80) n--;
+    return (wr_text){text.bytes, n};
+}
+
 wr_status wr_prompt_cut(const wr_tokenizer *tok, wr_text text, size_t tokens, wr_arena *arena, wr_text *out)
 {
     wr_status st = WR_OK;

@@ -17,6 +17,14 @@
  * special tokens parsed and none added gives ids. Both are borrowed from the arena, or from string. WR_ENOMEM. */
 wr_status wr_prompt_encode(const wr_tokenizer *tok, wr_text string, wr_arena *arena, wr_text *text, wr_tokens *ids);
 
+/* No prompt looks at more bytes of a text: the longest prompt has 8,192 tokens, and text of more than 128 bytes a token is
+ * none (the longest tokens in use are runs of one sign). What is longer is cut before it is repaired and guarded, which take
+ * many times its size of memory, and counts as cut. */
+#define WR_PROMPT_TEXT_MOST ((size_t)1 << 20)
+
+/* The first WR_PROMPT_TEXT_MOST bytes of a text, whole characters; text itself when it has no more. */
+wr_text wr_prompt_head(wr_text text);
+
 /* A beginning of the text, whole characters, of about as many tokens as are allowed and seldom more: it is found by
  * bisection over bytes, and half a word may have more tokens than the word. Who must know counts again. *out is borrowed
  * from text; it is the text itself when all of it fits.

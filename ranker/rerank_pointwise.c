@@ -199,9 +199,10 @@ wr_status wr_pointwise_prompt(const wr_pointwise *j, wr_text text, wr_arena *are
                               wr_err *err)
 {
     const wr_tokenizer *tok = wr_decoder_tokenizer(wr_llm_decoder(j->llm));
-    wr_text safe;
-    if (guarded(tok, text, arena, &safe)) return wr_fail(err, WR_ENOMEM, "prompt: the arena is exhausted");
+    wr_text safe, head = wr_prompt_head(text);
+    if (guarded(tok, head, arena, &safe)) return wr_fail(err, WR_ENOMEM, "prompt: the arena is exhausted");
     wr_status st = fitted(j, safe, arena, prompt, ids, cut, err);
+    *cut |= head.n < text.n;
     if (st || wr_prompt_same_specials(tok, ids, &j->bones)) return st;
     return wr_fail(err, WR_EFORMAT, "prompt: a text forms a special token with the chat template");
 }

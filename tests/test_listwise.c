@@ -2,6 +2,7 @@
  * logits or the reply. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ranker/listwise.h"
@@ -201,6 +202,29 @@ Test(listwise_prompt, words_that_are_too_long_get_their_share_of_the_tokens)
     cr_assert_eq(make(passage, 2, 1000, &prompt, &err), WR_OK, "%s", err.text);
     cr_assert_leq(prompt.ids.n, 1000u);
     cr_assert_eq(prompt.cut & 1, 1u);
+}
+
+Test(listwise_prompt, of_a_text_of_millions_of_bytes_the_first_million_counts)
+{
+    static const char *const unit[] = {"a", "\xff", "<", "&lt;", "\xc3\x83\xc2\xa9", "[1] ", "\xef\xac\x83"};
+    for (size_t u = 0; u < sizeof unit / sizeof *unit; u++) {
+        size_t mark = wr_arena_mark(&arena), each = strlen(unit[u]), n = ((size_t)3 << 20) / each * each;
+        char *bytes = malloc(n);
+        wr_listwise_prompt all, head;
+        wr_passage long_one[2] = {{.text = {bytes, n}}, {.text = {"x", 1}}}, same[2];
+        wr_err err;
+        for (size_t i = 0; i < n; i++) bytes[i] = unit[u][i % each];
+        cr_assert_eq(make(long_one, 2, 1000, &all, &err), WR_OK, "%s", err.text);
+        memcpy(same, long_one, sizeof same);
+        same[0].text = wr_prompt_head(same[0].text);
+        cr_assert(same[0].text.n <= WR_PROMPT_TEXT_MOST && same[0].text.n + 4 > WR_PROMPT_TEXT_MOST);
+        cr_assert_eq(make(same, 2, 1000, &head, &err), WR_OK, "%s", err.text);
+        cr_assert_eq(all.text.n, head.text.n);
+        cr_assert_arr_eq(all.text.bytes, head.text.bytes, all.text.n);
+        cr_assert_eq(all.cut, 1u);
+        free(bytes);
+        wr_arena_rollback(&arena, mark);
+    }
 }
 
 Test(listwise_prompt, a_query_that_leaves_no_room_is_refused)
