@@ -126,7 +126,7 @@ class Weighed:
     """
 
     @torch.inference_mode()
-    def __init__(self, head, idf, words, encoded, counted=40):
+    def __init__(self, head, idf, words, encoded, counted=20):
         self.idf, self.pools, self.counted = idf, [], ([], [])
         ordinary = (idf > 0).nonzero()[:, 0]
         for pool, states in encoded:
