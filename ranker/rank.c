@@ -368,12 +368,12 @@ static wr_status reorder(wr_scratch *s, wr_ranking *rank, const wr_cross_job *jo
     return WR_OK;
 }
 
-/* A stage of the default pipeline whose model is not loaded: the list stays as it is. */
-static void leave_out(const wr_stage *stage, size_t planned, wr_ranking *rank, wr_response *reply)
+/* A stage that is not run: the list stays as it is. */
+static void leave_out(const wr_stage *stage, wr_reason reason, size_t planned, wr_ranking *rank, wr_response *reply)
 {
     keep_step(rank, NULL, 0, rank->docid, &rank->step[reply->nstages]);
     report(reply, stage, 0, rank->n, rank->n)->reranks = true;
-    degrade(reply, stage->name, WR_REASON_MODEL_UNAVAILABLE, planned, 0);
+    degrade(reply, stage->name, reason, planned, 0);
 }
 
 static wr_status cross_stage(wr_scratch *s, const wr_stage *stage, size_t n, wr_ranking *rank, wr_response *reply,
@@ -415,8 +415,14 @@ static wr_status list_stage(wr_scratch *s, const wr_stage *stage, size_t n, wr_r
 static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *rank, wr_response *reply, wr_err *err)
 {
     size_t n = rank->n < stage->depth ? rank->n : stage->depth;
-    if (!stage->missing) return (stage->kind == WR_LIST ? list_stage : cross_stage)(s, stage, n, rank, reply, err);
-    leave_out(stage, n, rank, reply);
+    if (stage->missing) { /* of the default pipeline, whose model is not loaded */
+        leave_out(stage, WR_REASON_MODEL_UNAVAILABLE, n, rank, reply);
+        return WR_OK;
+    }
+    if (!n || !wr_budget_spent(&s->budget))
+        return (stage->kind == WR_LIST ? list_stage : cross_stage)(s, stage, n, rank, reply, err);
+    /* Reading texts that there is no time to score took up to 2.4 ms of the reserve, and the reply came late. */
+    leave_out(stage, WR_REASON_BUDGET, n, rank, reply);
     return WR_OK;
 }
 
