@@ -305,22 +305,48 @@ static int64_t token_of(const wr_bpe_work *w, const char *word, size_t n)
     return wr_vocab_id(vocab, spelled, at);
 }
 
-wr_status wr_bpe_word(wr_bpe_work *w, const char *word, size_t n)
+enum { NOT_ASKED, ONE_TOKEN, SEVERAL };
+
+/* text[0..n) that no merge reaches across, by make(): or at once, where it is known to be one token. */
+static wr_status known_or(wr_bpe_work *w, const char *text, size_t n, size_t symbols,
+                          wr_status (*make)(wr_bpe_work *, const char *, size_t, size_t))
 {
-    if (!n) return WR_OK;
-    if (w->ids->n == w->ids->max && w->tok->bpe->whole) return WR_STOPPED;
-    if (w->tok->bpe->ignore_merges) {
-        int64_t id = token_of(w, word, n);
-        if (id >= 0) return wr_ids_put(w->ids, (uint32_t)id);
-    }
+    const wr_bpe *bpe = w->tok->bpe;
+    int64_t id = token_of(w, text, n);
+    if (id < 0) return make(w, text, n, symbols);
+    int what = atomic_load_explicit(&bpe->own[id], memory_order_relaxed);
+    if (what == ONE_TOKEN) return wr_ids_put(w->ids, (uint32_t)id);
+    size_t before = w->ids->n;
+    wr_status st = make(w, text, n, symbols);
+    if (what || st) return st;
+    bool one = w->ids->n == before + 1 && w->ids->id[before] == id;
+    atomic_store_explicit(&bpe->own[id], one ? ONE_TOKEN : SEVERAL, memory_order_relaxed);
+    return st;
+}
+
+static wr_status pieces(wr_bpe_work *w, const char *word, size_t n, size_t symbols)
+{
+    const wr_bpe *bpe = w->tok->bpe;
     wr_status st = WR_OK;
-    for (size_t at = 0, symbols; at < n && !st;) {
-        if (w->ids->n == w->ids->max && w->tok->bpe->whole) return WR_STOPPED; /* a piece gives one id at least */
+    for (size_t at = 0; at < n && !st;) {
+        if (w->ids->n == w->ids->max && bpe->whole) return WR_STOPPED; /* a piece gives one id at least */
         size_t end = piece_end(w, word, n, at, &symbols);
-        st = piece(w, word + at, end - at, symbols);
+        st = bpe->bytes ? piece(w, word + at, end - at, symbols) : known_or(w, word + at, end - at, symbols, piece);
         at = end;
     }
     return st;
+}
+
+wr_status wr_bpe_word(wr_bpe_work *w, const char *word, size_t n)
+{
+    const wr_bpe *bpe = w->tok->bpe;
+    if (!n) return WR_OK;
+    if (w->ids->n == w->ids->max && bpe->whole) return WR_STOPPED;
+    if (bpe->ignore_merges) {
+        int64_t id = token_of(w, word, n);
+        return id >= 0 ? wr_ids_put(w->ids, (uint32_t)id) : pieces(w, word, n, 0);
+    }
+    return bpe->bytes ? known_or(w, word, n, 0, pieces) : pieces(w, word, n, 0);
 }
 
 /* ---- texts */
@@ -367,7 +393,8 @@ wr_status wr_bpe_prepare(struct wr_tokenizer *tok)
     bool all_letters = true, all_bytes = true;
     bpe->seen = calloc((size_t)1 << (SEEN_BITS - 6), sizeof *bpe->seen);
     bpe->single = calloc(WR_QUICK, sizeof *bpe->single);
-    if (!bpe->seen || !bpe->single) return WR_ENOMEM;
+    bpe->own = calloc(tok->ids + 1, sizeof *bpe->own);
+    if (!bpe->seen || !bpe->single || !bpe->own) return WR_ENOMEM;
     for (size_t i = 0; i < (size_t)1 << bpe->bits; i++)
         if (bpe->merge[i].id != EMPTY) see(bpe, wr_vocab_token(&tok->vocab, bpe->merge[i].id));
     for (uint32_t cp = 1; cp < WR_QUICK; cp++) {
@@ -394,5 +421,6 @@ void wr_bpe_free(wr_bpe *bpe)
     free(bpe->merge);
     free(bpe->seen);
     free(bpe->single);
+    free((void *)bpe->own);
     free(bpe);
 }

@@ -18,6 +18,8 @@
 #ifndef WR_MODELS_BPE_H
 #define WR_MODELS_BPE_H
 
+#include <stdatomic.h>
+
 #include "models/normalizer.h"
 #include "models/pattern.h"
 #include "models/tokenizer_parts.h"
@@ -67,6 +69,9 @@ struct wr_bpe {
     uint64_t *seen;   /* a bit for each pair of neighbouring characters inside of merged tokens, by its hash */
     uint32_t *single; /* [WR_QUICK] 1 + id of the token that is this character, 0: none */
     int64_t byte_id[256]; /* <0x00> .. <0xFF>; -1 without */
+    /* [ids] what is known of a token's own text: nothing yet, it is that one token, or it becomes others. Found out when a
+     * text first has it; threads that find out at one time find the same. */
+    _Atomic unsigned char *own;
 };
 
 void wr_bpe_free(wr_bpe *bpe); /* NULL is fine */
