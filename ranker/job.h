@@ -145,6 +145,10 @@ bool wr_sparse_can_query(const wr_scratch *scratch);
 wr_status wr_rerank_cross(wr_scratch *scratch, const wr_model *model, const wr_effort *effort,
                           const uint32_t *docid, size_t n, wr_cross_job **job, wr_err *err);
 
+/* A list is not waited for in the last 2 ms before the soft deadline, nor begun in them. While a window is read all cores are
+ * busy, and a thread that is woken then may have to wait for the end of a slice of the scheduler: 3 ms on Linux. */
+#define WR_LIST_MARGIN_NS 2000000u
+
 /* What a listwise stage did of what it was to do, in passages. */
 typedef struct wr_list_outcome {
     size_t planned, done;

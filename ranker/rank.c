@@ -419,7 +419,8 @@ static wr_status rerank_stage(wr_scratch *s, const wr_stage *stage, wr_ranking *
         leave_out(stage, WR_REASON_MODEL_UNAVAILABLE, n, rank, reply);
         return WR_OK;
     }
-    if (!n || !wr_budget_spent(&s->budget))
+    uint64_t least = stage->kind == WR_LIST ? WR_LIST_MARGIN_NS : 0;
+    if (!n || wr_budget_left_ns(&s->budget) > least)
         return (stage->kind == WR_LIST ? list_stage : cross_stage)(s, stage, n, rank, reply, err);
     /* Reading texts that there is no time to score took up to 2.4 ms of the reserve, and the reply came late. */
     leave_out(stage, WR_REASON_BUDGET, n, rank, reply);

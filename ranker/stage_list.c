@@ -122,8 +122,9 @@ wr_status wr_rerank_list(wr_scratch *s, const wr_stage *stage, size_t n, wr_rank
     list_job *job = wr_arena_calloc(&s->arena, 1, sizeof *job);
     wr_status st = job ? start(s, stage, rank->docid, n, job, err) : wr_fail(err, WR_ENOMEM, "list: out of memory");
     if (st) return st;
-    /* Not a moment longer: a window that the soft deadline finds unfinished stops at its next layer. */
-    bool idle = wr_group_wait(&s->rerank_group, s->budget.soft_ns);
+    uint64_t until = s->budget.soft_ns;
+    if (wr_budget_has_deadline(&s->budget)) until -= until < WR_LIST_MARGIN_NS ? until : WR_LIST_MARGIN_NS;
+    bool idle = wr_group_wait(&s->rerank_group, until);
     st = idle ? atomic_load(&job->status) : WR_STOPPED;
     if (st == WR_ENOMEM || read_result(&s->arena, &job->list, &r) || reorder(&s->arena, rank, &r, index))
         return wr_fail(err, WR_ENOMEM, "list: out of memory");
