@@ -1,6 +1,5 @@
 #include "models/wordpiece.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
